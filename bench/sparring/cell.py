@@ -1,0 +1,82 @@
+"""One point of the cross-product, and what names it. Import-light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any
+
+from sparring.threat import ThreatModel
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A plugin chosen by name, with its parameters.
+
+    `params` is an instance of the plugin's own frozen params class; `None` stands for a reference
+    that the catalogue has not resolved yet. Prints as a selector: `pgd[steps=20]`, defaults left out.
+    """
+
+    name: str
+    params: Any = None
+
+    def __str__(self) -> str:
+        changed = changed_params(self.params)
+        inside = ",".join(f"{k}={format_value(v)}" for k, v in changed.items())
+        return f"{self.name}[{inside}]" if inside else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One frozen point of the product. `threat` holds only fields that the attack reads."""
+
+    dataset: Selection
+    victim: Selection
+    attack: Selection
+    defence: Selection
+    threat: ThreatModel
+    repetition: int
+
+    @property
+    def attack_label(self) -> str:
+        """The attack as a selector with its threat fields among its parameters: `pgd[epsilon=0.1,steps=20]`."""
+        inside = {k: format_value(v) for k, v in self.threat.stated().items() if k != "adaptive"}
+        inside |= {k: format_value(v) for k, v in changed_params(self.attack.params).items()}
+        text = ",".join(f"{k}={v}" for k, v in inside.items())
+        return f"{self.attack.name}[{text}]" if text else self.attack.name
+
+    @property
+    def defence_label(self) -> str:
+        """The defence, with `@adaptive` or `@oblivious` where the threat model says whether a guard is known."""
+        if self.threat.adaptive is None:
+            return str(self.defence)
+        return f"{self.defence}@{'adaptive' if self.threat.adaptive else 'oblivious'}"
+
+    @property
+    def id(self) -> str:
+        """`dataset/victim/attack/defence/r0`: unique within a board, readable, and what `--only` matches."""
+        parts = (str(self.dataset), str(self.victim), self.attack_label, self.defence_label, f"r{self.repetition}")
+        return "/".join(parts)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def changed_params(params: Any) -> dict[str, Any]:
+    """The fields of `params` that differ from their defaults (fields without a default always count)."""
+    if params is None:
+        return {}
+    return {f.name: v for f in fields(params) if (v := getattr(params, f.name)) != f.default}
+
+
+def format_value(value: Any) -> str:
+    """`value` as it is written inside a selector."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, tuple | list):
+        return "[" + ",".join(format_value(v) for v in value) + "]"
+    return str(value)

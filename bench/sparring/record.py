@@ -1,0 +1,164 @@
+"""The versioned result schema: one record per cell, one JSON line per record.
+
+Everything that is compared stands in `outcome`; times and provenance stand apart. Published as JSON Schema by
+`sparring schema record`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from sparring.stage import FailureKind
+
+SCHEMA_VERSION: Final = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PluginUse(_Frozen):
+    """A plugin as a cell used it: the selector as written, and all parameters with their values."""
+
+    selector: str
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    distribution: str = ""
+    version: str = ""
+
+
+class CellRecord(_Frozen):
+    """The cell that a record is about."""
+
+    id: str = Field(description="dataset/victim/attack/defence/rN, unique within a board")
+    dataset: PluginUse
+    victim: PluginUse
+    attack: PluginUse
+    defence: PluginUse
+    threat: dict[str, Any] = Field(description="the stated fields of the threat model, after defaults")
+    when: str = Field(description="never, training or inference: when the attack acts")
+    guarded: bool = Field(default=False, description="whether the defence puts a guard in front of the model")
+    attack_label: str = Field(description="attack with threat fields, without adaptive: the row of a table")
+    defence_label: str = Field(description="defence, with @adaptive or @oblivious: the column of a table")
+    repetition: int = Field(ge=0)
+
+
+class Samples(_Frozen):
+    """Per-sample outcomes, packed; sample i of each array is row i of `indices`."""
+
+    indices: str = Field(description="rows of the test set, as ranges: '0-9,12,20-29'")
+    clean_correct: str = Field(description="base64 of packed bits (numpy.packbits): right before the attack")
+    attacked_correct: str | None = Field(default=None, description="the same after the attack")
+    distortion: str | None = Field(
+        default=None, description="base64 of little-endian float16: distance in the threat model's norm (L2 if none)"
+    )
+
+
+class Warned(_Frozen):
+    """An automatic warning: an identifier and a sentence."""
+
+    id: str
+    message: str
+
+
+class Scored(_Frozen):
+    """The cell was measured."""
+
+    state: Literal["scored"] = "scored"
+    metrics: dict[str, float] = Field(description="each metric that applies, by name; fractions in [0, 1]")
+    confusion: list[list[int]] = Field(description="rows: true class; columns: predicted class; on the attacked inputs")
+    samples: Samples | None = None
+    warnings: list[Warned] = Field(default_factory=list)
+    trials: list[int] | None = Field(default=None, description="[succeeded, all] of a targeted poisoning attack")
+
+
+class NotApplicable(_Frozen):
+    """The cell makes no sense; each reason comes from needs and offers, or from a cited objection."""
+
+    state: Literal["not applicable"] = "not applicable"
+    reasons: list[str] = Field(min_length=1)
+
+
+class Failed(_Frozen):
+    """The cell could not be measured."""
+
+    state: Literal["failed"] = "failed"
+    kind: FailureKind
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+Outcome = Annotated[Scored | NotApplicable | Failed, Field(discriminator="state")]
+
+
+class Provenance(_Frozen):
+    """Where a number comes from; not compared."""
+
+    suite_digest: str
+    root_seed: int
+    sparring: str
+    python: str
+    platform: str
+    cpu: str
+    device: str
+    threads: int
+    versions: dict[str, str] = Field(default_factory=dict, description="library name -> version")
+    commit: str | None = Field(default=None, description="git commit of the working folder, + where it was changed")
+
+
+class Record(_Frozen):
+    """One line of `results/*.jsonl`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str = Field(pattern="^[0-9a-f]{64}$", description="content key of everything the outcome depends on")
+    cell: CellRecord
+    outcome: Outcome
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="wall seconds of each stage this cell went through, shared ones included"
+    )
+    provenance: Provenance
+
+
+def pack_bits(flags: NDArray[np.bool_]) -> str:
+    """(N,) bool to base64."""
+    return base64.b64encode(np.packbits(flags).tobytes()).decode()
+
+
+def unpack_bits(text: str, count: int) -> NDArray[np.bool_]:
+    """Base64 to (count,) bool.
+
+    Raises:
+        ValueError: the text is not base64, or holds fewer than `count` bits.
+    """
+    raw = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
+    bits = np.unpackbits(raw)
+    if len(bits) < count:
+        raise ValueError(f"{len(bits)} packed outcomes for {count} samples")
+    return bits[:count].astype(bool)
+
+
+def pack_halves(values: NDArray[np.floating]) -> str:
+    """(N,) floats to base64 of little-endian float16."""
+    return base64.b64encode(values.astype("<f2").tobytes()).decode()
+
+
+def ranges(rows: NDArray[np.integer]) -> str:
+    """Sorted row numbers as '0-9,12'."""
+    if len(rows) == 0:
+        return ""
+    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+    runs = np.split(np.asarray(rows), cuts)
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def from_ranges(text: str) -> NDArray[np.int64]:
+    """The row numbers that `ranges` wrote."""
+    parts = [part.partition("-") for part in text.split(",") if part]
+    runs = [np.arange(int(a), int(b or a) + 1, dtype=np.int64) for a, _, b in parts]
+    return np.concatenate(runs) if runs else np.empty(0, dtype=np.int64)
