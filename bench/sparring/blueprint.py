@@ -1,0 +1,474 @@
+"""Cells to stages: what each cell needs, with the keys of DESIGN's chain. Imports no torch; computes nothing.
+
+Each method adds one kind of stage and returns it. A stage's key holds only what the stage depends on, so equal work of
+different cells is one stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sparring.cell import Cell, Selection
+from sparring.keys import digest_of, plain
+from sparring.plugin import Act, AttackSpec, DefenceSpec, Kind, PluginSpec, VictimSpec
+from sparring.seeds import derive
+from sparring.source_digest import WHOLE, Definition, code_digest
+from sparring.stage import Plugged, Stage, StageName
+from sparring.threat import MODEL_ACCESS, Access, Goal, ThreatModel
+
+if TYPE_CHECKING:
+    from sparring.catalogue import Catalogue
+    from sparring.suite import Suite
+
+CELL_VICTIM = "victim"
+"""The selector by which an attack's surrogate means the victim of the cell."""
+
+
+class Blueprint:
+    """The stages of a suite's cells.
+
+    Args:
+        suite: seeds, splits and evaluation settings.
+        catalogue: where plugin declarations come from.
+        versions: library versions that become part of every key (`--strict`); empty: provenance only.
+
+    Attributes:
+        stages: every stage asked for so far, by key.
+    """
+
+    def __init__(self, suite: Suite, catalogue: Catalogue, versions: Mapping[str, str] | None = None) -> None:
+        self._suite = suite
+        self._catalogue = catalogue
+        self._versions = dict(versions or {})
+        self._codes: dict[str, str] = {}
+        self.stages: dict[str, Stage] = {}
+
+    def goal(self, cell: Cell) -> Stage:
+        """The last stage of `cell`, with everything it depends on added to `stages`."""
+        return _CellStages(self, cell).measure()
+
+    def chain(self, goal: Stage) -> list[Stage]:
+        """The stages that `goal` depends on and itself, each once, inputs first."""
+        seen: dict[str, Stage] = {}
+
+        def visit(stage: Stage) -> None:
+            if stage.key not in seen:
+                for key in stage.inputs.values():
+                    visit(self.stages[key])
+                seen[stage.key] = stage
+
+        visit(goal)
+        return list(seen.values())
+
+    def add(
+        self,
+        name: StageName,
+        label: str,
+        *,
+        inputs: Mapping[str, Stage] | None = None,
+        plugins: Mapping[str, Plugged] | None = None,
+        threat: ThreatModel | None = None,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Stage:
+        """The stage with these dependencies; made once."""
+        plugins = dict(plugins or {})
+        keys = {role: stage.key for role, stage in (inputs or {}).items()}
+        content = {
+            "stage": name,
+            "code": self._stage_code(name),
+            "inputs": keys,
+            "plugins": {role: self._identity(plugged) for role, plugged in plugins.items()},
+            "threat": threat.stated() if threat else {},
+            "seed": seed,
+            "settings": dict(settings or {}),
+            "versions": self._versions,
+        }
+        key = digest_of(content)
+        if key not in self.stages:
+            self.stages[key] = Stage(
+                key=key,
+                name=name,
+                label=label,
+                inputs=keys,
+                plugins=plugins,
+                threat=threat,
+                seed=seed,
+                settings=dict(settings or {}),
+            )
+        return self.stages[key]
+
+    def spec(self, kind: Kind, selection: Selection) -> PluginSpec:
+        return self._catalogue.entry(kind, selection.name).spec
+
+    def seed(self, purpose: str, *depends: str | int) -> int:
+        return derive(self._suite.seed, purpose, *depends)
+
+    @property
+    def suite(self) -> Suite:
+        return self._suite
+
+    @cached_property
+    def metrics(self) -> dict[str, Plugged]:
+        """The metrics that the suite asks for, or all of the catalogue."""
+        names = self._suite.metrics or tuple(sorted(spec.name for spec in self._catalogue.specs(Kind.METRIC)))
+        return {f"metric.{n}": Plugged(Kind.METRIC, self._catalogue.default(Kind.METRIC, n)) for n in names}
+
+    def _stage_code(self, name: StageName) -> str:
+        return self._code(Definition("sparring.stages", name.value))
+
+    def _identity(self, plugged: Plugged) -> list[Any]:
+        spec = self.spec(plugged.kind, plugged.selection)
+        code = self._code(Definition(spec.load.__module__, WHOLE))
+        return [plugged.kind, spec.name, spec.revision, code, plain(plugged.selection.params)]
+
+    def _code(self, root: Definition) -> str:
+        name = f"{root.module}:{root.name}"
+        if name not in self._codes:
+            self._codes[name] = code_digest(root)
+        return self._codes[name]
+
+
+_NO_ACTS: frozenset[Act] = frozenset()
+
+
+class _CellStages:
+    """The stages of one cell. Trials are numbered; attacks without targets have trial 0 only.
+
+    Args:
+        blueprint: where the stages are added.
+        cell: the cell.
+        attack_acts: what the attack does; `None`: all that its spec says. Nothing, for the clean twin.
+        defence_acts: what the defence does, likewise.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        cell: Cell,
+        attack_acts: frozenset[Act] | None = None,
+        defence_acts: frozenset[Act] | None = None,
+    ) -> None:
+        self.blueprint = blueprint
+        self.cell = cell
+        self.victim = Plugged(Kind.VICTIM, cell.victim)
+        self.attack = Plugged(Kind.ATTACK, cell.attack)
+        self.defence = Plugged(Kind.DEFENCE, cell.defence)
+        self.victim_spec: VictimSpec = blueprint.spec(Kind.VICTIM, cell.victim)  # type: ignore[assignment]
+        self.attack_spec: AttackSpec = blueprint.spec(Kind.ATTACK, cell.attack)  # type: ignore[assignment]
+        self.defence_spec: DefenceSpec = blueprint.spec(Kind.DEFENCE, cell.defence)  # type: ignore[assignment]
+        self.attack_acts = self.attack_spec.acts if attack_acts is None else attack_acts
+        self.defence_acts = self.defence_spec.acts if defence_acts is None else defence_acts
+        self.data_name = str(cell.dataset)
+        self.settings = blueprint.suite.evaluation
+
+    # what acts where
+
+    def _attacks(self, *acts: Act) -> bool:
+        return bool(self.attack_acts & set(acts))
+
+    def _defends(self, *acts: Act) -> bool:
+        return bool(self.defence_acts & set(acts))
+
+    @property
+    def poisons(self) -> bool:
+        return self._attacks(Act.POISON)
+
+    @property
+    def trials(self) -> int:
+        targeted = self.poisons and self.cell.threat.goal == Goal.TARGETED
+        return self.settings.trials if targeted else 1
+
+    @property
+    def _where(self) -> str:
+        return f"{self.data_name}, r{self.cell.repetition}"
+
+    def _seed(self, purpose: str, *depends: str | int) -> int:
+        return self.blueprint.seed(purpose, self.data_name, *depends, self.cell.repetition)
+
+    def _sampling(self) -> dict[str, Any]:
+        return {"samples": self.settings.samples, "sample_seed": self._seed("sample")}
+
+    # data and training
+
+    def load(self, dataset: Selection) -> Stage:
+        splits = self.blueprint.suite.splits
+        return self.blueprint.add(
+            StageName.LOAD,
+            f"load {dataset}",
+            plugins={"dataset": Plugged(Kind.DATASET, dataset)},
+            seed=self.blueprint.seed("load", str(dataset)),
+            settings={"attacker_val": splits.attacker_val, "defender_clean": splits.defender_clean},
+        )
+
+    @property
+    def data(self) -> Stage:
+        return self.load(self.cell.dataset)
+
+    def pretrain(self) -> Stage | None:
+        if Act.PRETRAIN not in self.victim_spec.acts or self.victim_spec.external is None:
+            return None
+        external: Selection = getattr(self.cell.victim.params, self.victim_spec.external)
+        plugins = {"victim": self.victim}
+        if self._defends(Act.REINFORCE):
+            plugins["reinforcer"] = self.defence
+        return self.blueprint.add(
+            StageName.PRETRAIN,
+            f"pretrain {self.cell.victim} on {external}, r{self.cell.repetition}",
+            inputs={"data": self.load(external)},
+            plugins=plugins,
+            seed=self.blueprint.seed("pretrain", str(external), str(self.cell.victim), self.cell.repetition),
+        )
+
+    def surrogates(self) -> dict[str, Stage]:
+        """Fits of other repetitions, clean and undefended, by role."""
+        repetitions = self.blueprint.suite.repetitions
+        other = (self.cell.repetition + 1) % repetitions if repetitions > 1 else self.cell.repetition + 1
+        stages = {}
+        for name in self.attack_spec.surrogates:
+            chosen: Selection = getattr(self.cell.attack.params, name)
+            victim = self.cell.victim if chosen.name == CELL_VICTIM else chosen
+            stages[f"surrogate.{name}"] = self._clean_fit(victim, other)
+        return stages
+
+    def _clean_fit(self, victim: Selection, repetition: int) -> Stage:
+        cell = replace(self.cell, victim=victim, threat=ThreatModel(), repetition=repetition)
+        return _CellStages(self.blueprint, cell, _NO_ACTS, _NO_ACTS).fit(0)
+
+    def _attack_plugins(self) -> dict[str, Plugged]:
+        """The attack, the attacks it builds on, and the victims of its surrogates."""
+        plugins = {"attack": self.attack}
+        for name in self.attack_spec.plugins:
+            plugins[f"attack.{name}"] = Plugged(Kind.ATTACK, getattr(self.cell.attack.params, name))
+        for name in self.attack_spec.surrogates:
+            chosen: Selection = getattr(self.cell.attack.params, name)
+            victim = self.cell.victim if chosen.name == CELL_VICTIM else chosen
+            plugins[f"surrogate.{name}"] = Plugged(Kind.VICTIM, victim)
+        return plugins
+
+    def poison(self) -> Stage | None:
+        if not self.poisons:
+            return None
+        inputs = {"data": self.data, **self.surrogates()}
+        plugins = self._attack_plugins()
+        features = self.pretrain() if Access.FEATURES in self.attack_spec.needs else None
+        if features is not None:
+            inputs["features"] = features
+            plugins["victim"] = self.victim
+        return self.blueprint.add(
+            StageName.POISON,
+            f"poison {self.cell.attack_label} on {self._where}",
+            inputs=inputs,
+            plugins=plugins,
+            threat=self.cell.threat,
+            seed=self._seed("poison", self.cell.attack.name),
+            settings={"trials": self.trials, "target_seed": self._seed("target")},
+        )
+
+    def sanitise(self, trial: int) -> Stage | None:
+        if not self._defends(Act.SANITISE):
+            return None
+        inputs = {"data": self.data} | _present(poison=self.poison())
+        return self.blueprint.add(
+            StageName.SANITISE,
+            f"sanitise {self.cell.defence} against {self.cell.attack_label} on {self._where}",
+            inputs=inputs,
+            plugins={"defence": self.defence},
+            seed=self._seed("sanitise", self.cell.defence.name),
+            settings={"trial": trial},
+        )
+
+    def fit(self, trial: int) -> Stage:
+        inputs = {"data": self.data} | _present(
+            poison=self.poison(), sanitise=self.sanitise(trial), features=self.pretrain()
+        )
+        plugins = {"victim": self.victim}
+        if self._defends(Act.REINFORCE) and "features" not in inputs:
+            plugins["reinforcer"] = self.defence
+        if self._defends(Act.OWN_FIT):
+            plugins["trainer"] = self.defence
+        corrupts = self._attacks(Act.CORRUPT)
+        if corrupts:
+            plugins["attack"] = self.attack
+        return self.blueprint.add(
+            StageName.FIT,
+            f"fit {self.cell.victim} on {self._where}",
+            inputs=inputs,
+            plugins=plugins,
+            threat=self.cell.threat if corrupts else None,
+            seed=self._seed("fit", str(self.cell.victim)),
+            settings={"trial": trial} if self.trials > 1 else {},
+        )
+
+    def inspect(self, trial: int) -> Stage | None:
+        if not self._defends(Act.INSPECT):
+            return None
+        return self.blueprint.add(
+            StageName.INSPECT,
+            f"inspect {self.cell.victim} by {self.cell.defence} on {self._where}",
+            inputs={"data": self.data, "model": self.fit(trial)},
+            plugins=self._model_plugins() | {"defence": self.defence},
+            seed=self._seed("inspect", self.cell.defence.name),
+        )
+
+    def model(self, trial: int) -> Stage:
+        """The fitted and, where the defence repairs, repaired model."""
+        if not self._defends(Act.REPAIR):
+            return self.fit(trial)
+        return self.blueprint.add(
+            StageName.REPAIR,
+            f"repair {self.cell.victim} by {self.cell.defence} on {self._where}",
+            inputs={"data": self.data, "model": self.fit(trial)} | _present(finding=self.inspect(trial)),
+            plugins=self._model_plugins() | {"defence": self.defence},
+            seed=self._seed("repair", self.cell.defence.name),
+        )
+
+    def _model_plugins(self) -> dict[str, Plugged]:
+        """What it takes to make the model again from its arrays."""
+        return {"victim": self.victim} | ({"trainer": self.defence} if self._defends(Act.OWN_FIT) else {})
+
+    def _guarded_plugins(self) -> dict[str, Plugged]:
+        return self._model_plugins() | ({"guard": self.defence} if self._defends(Act.GUARD) else {})
+
+    # inputs that the model is evaluated on
+
+    def perturb(self) -> Stage | None:
+        if not self._attacks(Act.PERTURB):
+            return None
+        inputs = {"data": self.data, **self.surrogates()}
+        plugins = self._attack_plugins()
+        if self.attack_spec.needs & MODEL_ACCESS:
+            inputs["model"] = self.model(0)
+            plugins |= self._guarded_plugins() if self.cell.threat.adaptive else self._model_plugins()
+        return self.blueprint.add(
+            StageName.PERTURB,
+            f"perturb {self.cell.attack_label} against {self.cell.victim} on {self._where}",
+            inputs=inputs,
+            plugins=plugins,
+            threat=self.cell.threat,
+            seed=self._seed("perturb", self.cell.attack.name),
+            settings=self._sampling() | {"expectation": self.settings.expectation},
+        )
+
+    def trigger(self) -> Stage | None:
+        if not self._attacks(Act.TRIGGER):
+            return None
+        return self.blueprint.add(
+            StageName.TRIGGER,
+            f"trigger {self.cell.attack_label} on {self._where}",
+            inputs={"data": self.data} | _present(poison=self.poison()),
+            plugins={"attack": self.attack},
+            threat=self.cell.threat,
+            seed=self._seed("trigger", self.cell.attack.name),
+            settings=self._sampling(),
+        )
+
+    def probe(self) -> Stage | None:
+        if not self._attacks(Act.PROBES):
+            return None
+        return self.blueprint.add(
+            StageName.PROBE,
+            f"probe {self.cell.attack_label} on {self._where}",
+            inputs={"data": self.data} | _present(poison=self.poison()),
+            plugins={"attack": self.attack},
+            threat=self.cell.threat,
+            seed=self._seed("probe", self.cell.attack.name),
+            settings=self._sampling(),
+        )
+
+    # answers
+
+    def predict(self, of: str, model: Stage, source: Stage, *, guarded: bool = True, trial: int = 0) -> Stage:
+        """Predictions of `model` on inputs of `source`; `of` says which: test, train, attacked, target or probes."""
+        inputs = {"data": self.data, "model": model, "source": source}
+        if of == "train":
+            inputs |= _present(poison=self.poison(), sanitise=self.sanitise(trial))
+        return self.blueprint.add(
+            StageName.PREDICT,
+            f"predict {of} by {self.cell.victim} on {self._where}",
+            inputs=inputs,
+            plugins=self._guarded_plugins() if guarded else self._model_plugins(),
+            seed=self._seed("predict", of),
+            settings={"of": of} | ({"trial": trial} if of in ("target", "train") and self.trials > 1 else {}),
+        )
+
+    def detect(self, attacked: Stage | None) -> Stage | None:
+        if not self._defends(Act.DETECT):
+            return None
+        return self.blueprint.add(
+            StageName.DETECT,
+            f"detect by {self.cell.defence} on {self._where}",
+            inputs={"data": self.data, "model": self.model(0)} | _present(source=attacked),
+            plugins=self._guarded_plugins() | {"defence": self.defence},
+            seed=self._seed("detect", self.cell.defence.name),
+            settings={"false_positive_rate": self.settings.false_positive_rate},
+        )
+
+    def certify(self) -> Stage | None:
+        if not self._defends(Act.CERTIFY):
+            return None
+        return self.blueprint.add(
+            StageName.CERTIFY,
+            f"certify by {self.cell.defence} on {self._where}",
+            inputs={"data": self.data, "model": self.model(0)},
+            plugins=self._guarded_plugins() | {"defence": self.defence},
+            seed=self._seed("certify", self.cell.defence.name),
+            settings=self._sampling(),
+        )
+
+    def _twin(self) -> Stage | None:
+        """Answers of the paired model whose training was not attacked."""
+        if not self._attacks(Act.POISON, Act.CORRUPT):
+            return None
+        clean = replace(self.cell, threat=ThreatModel())
+        twin = _CellStages(self.blueprint, clean, _NO_ACTS, self.defence_acts)
+        return twin.predict("test", twin.model(0), twin.data)
+
+    def measure(self) -> Stage:
+        attacked = self.perturb() or self.trigger()
+        model = self.model(0)
+        inputs = {"data": self.data, "clean": self.predict("test", model, self.data)} | _present(
+            attack=attacked,
+            attacked=self.predict("attacked", model, attacked) if attacked else None,
+            twin=self._twin(),
+            poison=self.poison(),
+            sanitise=self.sanitise(0),
+            finding=self.inspect(0),
+            detect=self.detect(attacked),
+            certify=self.certify(),
+            probe=self.probe(),
+            train=self.predict("train", model, self.data, guarded=False),
+        )
+        if (probe := self.probe()) is not None:
+            inputs["probed"] = self.predict("probes", model, probe)
+        if self._defends(Act.REPAIR):
+            inputs["before"] = self.predict("test", self.fit(0), self.data)
+            if attacked:
+                inputs["before_attacked"] = self.predict("attacked", self.fit(0), attacked)
+        if self.poisons and self.cell.threat.goal == Goal.TARGETED:
+            inputs |= self._target_answers()
+        plugins = {"attack": self.attack, "victim": self.victim, "defence": self.defence, **self.blueprint.metrics}
+        return self.blueprint.add(
+            StageName.MEASURE,
+            f"measure {self.cell.id}",
+            inputs=inputs,
+            plugins=plugins,
+            threat=self.cell.threat,
+            settings=self._sampling() if attacked or self._defends(Act.CERTIFY) else {},
+        )
+
+    def _target_answers(self) -> dict[str, Stage]:
+        poison = self.poison()
+        answers = {}
+        for trial in range(self.trials):
+            if poison is not None:
+                answers[f"target.{trial}"] = self.predict("target", self.model(trial), poison, trial=trial)
+                answers[f"clean.{trial}"] = self.predict("test", self.model(trial), self.data)
+        return answers
+
+
+def _present(**stages: Stage | None) -> dict[str, Stage]:
+    return {role: stage for role, stage in stages.items() if stage is not None}

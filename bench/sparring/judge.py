@@ -1,0 +1,193 @@
+"""Measures what a plugin really did, and turns a broken rule into a failure that names the plugin and the rule.
+
+Attacks never grade themselves: whatever they say of success, distortion or queries, only what is measured here counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparring.data import ArrayDataset, Distortion, FloatArray, IntArray, Poisoned, distortion
+from sparring.stage import RuleBroken
+from sparring.threat import Budget, Norm, ThreatModel
+
+ROUNDING = 1e-5
+"""Excess over a range or a budget that is put down to rounding, and clipped."""
+
+
+@contextmanager
+def inputs_kept(plugin: str) -> Iterator[None]:
+    """Turn the refusal of a read-only array into the rule that was broken."""
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" in str(error):
+            raise RuleBroken(f"{plugin} changed its input in place; work on a copy") from error
+        raise
+
+
+def checked_images(plugin: str, x: NDArray[np.generic], shape: tuple[int, ...]) -> FloatArray:
+    """`x` as float32 in [0, 1] with rounding clipped.
+
+    Raises:
+        RuleBroken: another shape, another kind of number, NaN, or values out of range.
+    """
+    if x.shape != shape:
+        raise RuleBroken(f"{plugin} returned images of shape {x.shape}; expected {shape}")
+    if not np.issubdtype(x.dtype, np.floating):
+        raise RuleBroken(f"{plugin} returned images of dtype {x.dtype}; expected float32")
+    if x.size == 0:
+        return x.astype(np.float32)
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        raise RuleBroken(f"{plugin} returned NaN or infinite values")
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise RuleBroken(f"{plugin} returned values in [{low:g}, {high:g}]; images lie in [0, 1]")
+    return x.astype(np.float32).clip(0, 1)
+
+
+def within_budget(plugin: str, before: FloatArray, after: FloatArray, threat: ThreatModel) -> FloatArray:
+    """`after`, moved back onto the budget where it exceeds it by rounding.
+
+    Raises:
+        RuleBroken: an image moved further than the threat model allows.
+    """
+    if threat.epsilon is None or threat.norm is None or threat.budget == Budget.MINIMAL:
+        return after
+    far = distortion(before, after).in_norm(threat.norm)
+    worst = float(far.max(initial=0.0))
+    if worst > threat.epsilon + ROUNDING:
+        over = int((far > threat.epsilon + ROUNDING).sum())
+        raise RuleBroken(
+            f"{plugin} exceeded its budget: {threat.norm} {worst:.6g} > epsilon {threat.epsilon:.6g}"
+            f" on {over} of {len(far)} images"
+        )
+    if worst <= threat.epsilon or threat.norm == Norm.L0:
+        return after
+    change = after - before
+    if threat.norm == Norm.LINF:
+        change = change.clip(-threat.epsilon, threat.epsilon)
+    else:
+        scale = np.minimum(1.0, threat.epsilon / np.maximum(far, 1e-12))
+        change = change * scale.reshape(-1, 1, 1, 1)
+    return (before + change).clip(0, 1).astype(np.float32)
+
+
+def checked_poison(plugin: str, delta: Poisoned, train: ArrayDataset, threat: ThreatModel) -> Poisoned:
+    """`delta` with rounding clipped.
+
+    Raises:
+        RuleBroken: rows, images, labels or their number are not what the contract and the threat model allow.
+    """
+    rows, n = np.asarray(delta.rows), len(train)
+    if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+        raise RuleBroken(f"{plugin} returned rows of shape {rows.shape} and dtype {rows.dtype}; expected (M,) int64")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+        raise RuleBroken(f"{plugin} poisoned rows outside 0..{n - 1}")
+    if len(np.unique(rows)) != len(rows):
+        raise RuleBroken(f"{plugin} poisoned a row twice")
+    y = np.asarray(delta.y)
+    if y.shape != rows.shape or not np.issubdtype(y.dtype, np.integer):
+        raise RuleBroken(
+            f"{plugin} returned labels of shape {y.shape} and dtype {y.dtype}; expected {rows.shape} int64"
+        )
+    if len(y) and not (y.min() >= 0 and y.max() < train.classes):
+        raise RuleBroken(f"{plugin} returned labels outside 0..{train.classes - 1}")
+    _check_fraction(plugin, len(rows), n, threat)
+    if threat.label_changes is False and (changed := int((y != train.y[rows]).sum())):
+        raise RuleBroken(f"{plugin} changed {changed} labels; the threat model allows none")
+    before = train.rows(rows).x
+    x = within_budget(plugin, before, checked_images(plugin, np.asarray(delta.x), before.shape), threat)
+    return Poisoned(rows.astype(np.int64), x, y.astype(np.int64), dict(delta.state))
+
+
+def _check_fraction(plugin: str, poisoned: int, n: int, threat: ThreatModel) -> None:
+    if threat.poison_fraction is not None and poisoned > np.ceil(threat.poison_fraction * n - 1e-9):
+        raise RuleBroken(
+            f"{plugin} exceeded its budget: {poisoned} of {n} rows poisoned;"
+            f" the threat model allows a poison fraction of {threat.poison_fraction:g}"
+        )
+
+
+def checked_labels(plugin: str, labels: NDArray[np.generic], count: int, classes: int) -> IntArray:
+    """(count,) int64 predicted labels.
+
+    Raises:
+        RuleBroken: another shape, or labels that do not exist.
+    """
+    if labels.shape != (count,):
+        raise RuleBroken(f"{plugin} predicted labels of shape {labels.shape}; expected ({count},)")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise RuleBroken(f"{plugin} predicted labels of dtype {labels.dtype}; expected int64")
+    if count and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+        raise RuleBroken(f"{plugin} predicted labels outside 0..{classes - 1}")
+    return labels.astype(np.int64)
+
+
+def distortion_scalars(moved: Distortion) -> dict[str, float]:
+    """Mean and largest distortion of the attacked images, by metric name."""
+    scalars: dict[str, float] = {}
+    for norm in ("l0", "l2", "linf"):
+        far = moved.in_norm(norm)
+        if len(far):
+            scalars[f"budget-{norm}-mean"] = float(far.mean())
+            scalars[f"budget-{norm}-max"] = float(far.max())
+    return scalars
+
+
+def poison_scalars(deltas: Sequence[Poisoned], train: ArrayDataset) -> dict[str, float]:
+    """What poisoning really changed, averaged over trials: fraction of rows, labels, and distances of the images."""
+    fractions = [len(d.rows) / len(train) for d in deltas]
+    labels = [int((d.y != train.y[d.rows]).sum()) for d in deltas]
+    moved = [distortion(train.rows(d.rows).x, d.x) for d in deltas]
+    joined = Distortion(
+        l0=np.concatenate([m.l0 for m in moved]),
+        l2=np.concatenate([m.l2 for m in moved]),
+        linf=np.concatenate([m.linf for m in moved]),
+    )
+    counted = {"poisoned-fraction": float(np.mean(fractions)), "labels-changed": float(np.mean(labels))}
+    return counted | distortion_scalars(joined)
+
+
+def warnings_of(
+    metrics: Mapping[str, float],
+    answers: IntArray,
+    classes: int,
+    moved: Distortion | None,
+    *,
+    gradients: bool,
+    poisoned: bool,
+    fitted: float | None,
+) -> list[dict[str, str]]:
+    """Automatic warnings about one scored cell, as {id, message}.
+
+    Args:
+        metrics: the cell's metrics.
+        answers: predictions on the attacked (or clean) inputs.
+        classes: K.
+        moved: distortion of inputs attacked at inference.
+        gradients: whether the attack follows gradients.
+        poisoned: whether the training set was poisoned.
+        fitted: accuracy on the training set as it was fitted.
+    """
+    found: list[dict[str, str]] = []
+
+    def warn(name: str, message: str) -> None:
+        found.append({"id": name, "message": message})
+
+    if moved is not None and gradients and len(moved.linf) and (still := float((moved.linf == 0).mean())) > 0.5:
+        warn(
+            "zero-gradients",
+            f"{still:.0%} of the inputs did not move: zero or masked gradients (Carlini et al. 2019, section 5.4)",
+        )
+    if len(answers) >= 20 and (share := float(np.bincount(answers, minlength=classes).max() / len(answers))) > 0.9:
+        warn("collapsed", f"{share:.0%} of the predictions are one class")
+    if poisoned and fitted is not None and fitted < 0.95:
+        warn("not-fitted", f"the poisoned training set was fitted to {fitted:.1%} only: the poison is not fully tested")
+    if metrics.get("clean-accuracy", 1.0) <= 1.5 / classes and not poisoned:
+        warn("near-chance", "clean accuracy is close to chance: robustness of this model means nothing")
+    return found
