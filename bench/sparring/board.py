@@ -1,0 +1,68 @@
+"""Boards: a folder with a suite and its results. Finds one by name or path; ships the bundled ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from sparring.errors import BadInput, near_miss
+
+SUITE_FILE = "suite.yaml"
+BOARDS_FOLDER = Path("leaderboards")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board on disk.
+
+    Attributes:
+        name: for people.
+        folder: where results and rendered files go.
+        suite_file: what is read; inside the package for a bundled board that has no folder yet.
+    """
+
+    name: str
+    folder: Path
+    suite_file: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def settle(self) -> None:
+        """Make the folder, with a copy of the bundled suite, so that it can be changed and committed."""
+        own = self.folder / SUITE_FILE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not own.exists():
+                own.write_bytes(self.suite_file.read_bytes())
+        except OSError as error:
+            raise BadInput(f"the board's folder {self.folder} cannot be written: {error.strerror}") from error
+
+
+def bundled() -> dict[str, Path]:
+    """The suites that ship with the package, by name."""
+    folder = Path(str(files("sparring") / "boards"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_board(name: str) -> Board:
+    """A board by path (folder or suite file), by its folder's name below `leaderboards`, or bundled.
+
+    Raises:
+        BadInput: there is none; names the nearest.
+    """
+    path = Path(name)
+    if path.is_file():
+        return Board(path.resolve().parent.name, path.parent, path)
+    for folder in (path, BOARDS_FOLDER / name):
+        if (folder / SUITE_FILE).is_file():
+            return Board(folder.resolve().name, folder, folder / SUITE_FILE)
+    if name in bundled():
+        return Board(name, BOARDS_FOLDER / name, bundled()[name])
+    if path.is_dir():
+        raise BadInput(f"the folder {name} has no {SUITE_FILE}")
+    here = {p.parent.name for p in BOARDS_FOLDER.glob(f"*/{SUITE_FILE}")}
+    known = sorted(here | set(bundled()))
+    raise BadInput(f"there is no board '{name}'{near_miss(name, known)} (known: {', '.join(known) or 'none'})")

@@ -1,0 +1,178 @@
+"""Runs a board: plans, hands the graph to an engine, and records every outcome before anything else hears of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sparring.cell import Cell, Selection
+from sparring.errors import BadInput
+from sparring.graph import Graph
+from sparring.keys import digest_of, plain
+from sparring.plan import Plan, Split
+from sparring.plugin import Act, Kind
+from sparring.execution import execute
+from sparring.provenance import environment
+from sparring.record import CellRecord, Failed, NotApplicable, PluginUse, Provenance, Record, Scored
+from sparring.stage import Broken, Done, Stage, StageEvent, StageOutcome, WorkerSettings
+
+if TYPE_CHECKING:
+    from sparring.catalogue import Catalogue
+    from sparring.engine import Engine
+    from sparring.journal import Results
+
+STOPPERS = ("StoreFull", "StoreUnwritable")
+"""Failures of the store that no other cell would be spared."""
+
+
+@dataclass
+class Tally:
+    """How a run went, cell by cell and stage by stage."""
+
+    scored: int = 0
+    cached: int = 0
+    failed: int = 0
+    not_applicable: int = 0
+    stages_run: int = 0
+    stages_cached: int = 0
+    seconds: float = 0.0
+    failures: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of some cells of a plan.
+
+    Attributes:
+        plan: the plan.
+        todo: the chosen cells, sorted by what has to be done.
+        catalogue: for the plugins' distributions, and to tell plugins of finished cells.
+        results: where records go.
+        settings: for the workers.
+        commit: git commit of the board's folder.
+    """
+
+    plan: Plan
+    todo: Split
+    catalogue: Catalogue
+    results: Results
+    settings: WorkerSettings
+    commit: str | None = None
+
+    def go(self, engine: Engine, watch: Callable[[StageEvent, Tally], None]) -> Tally:
+        """Run what has to be run. Every finished cell is durable before the next is waited for.
+
+        Raises:
+            BadInput: the store is full or cannot be written; what was finished is recorded.
+        """
+        tally = Tally(cached=len(self.todo.recorded))
+        for cell in self.todo.not_applicable:
+            self._note(self._not_applicable(cell), cell, tally)
+        cells: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.todo.to_run:
+            cells[self.plan.goals[cell.id].key].append(cell)
+        seconds: dict[str, float] = {}
+
+        def on_event(event: StageEvent) -> None:
+            if isinstance(event.outcome, Done):
+                seconds[event.key] = event.outcome.seconds
+                tally.stages_cached += event.outcome.cached
+                tally.stages_run += not event.outcome.cached
+                tally.seconds += 0.0 if event.outcome.cached else event.outcome.seconds
+            watch(event, tally)
+
+        graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=list(cells))
+        outcomes = engine.run(graph, execute, self.settings, on_event)
+        answered: set[str] = set()
+        for key, outcome in outcomes:
+            answered.add(key)
+            self._stop_if_store_failed(outcome)
+            for cell in cells[key]:
+                self._note(self._finished(cell, outcome, seconds), cell, tally)
+        missing = set(cells) - answered
+        if missing:
+            raise RuntimeError(f"the engine left {len(missing)} of {len(cells)} cells without an outcome")
+        self.results.flush()
+        return tally
+
+    def _stop_if_store_failed(self, outcome: StageOutcome) -> None:
+        if isinstance(outcome, Broken) and outcome.error.startswith(STOPPERS):
+            self.results.flush()
+            raise BadInput(outcome.error.partition(": ")[2] + "; finished cells are recorded, run again to go on")
+
+    def _note(self, record: Record, cell: Cell, tally: Tally) -> None:
+        self.results.append(record)
+        if isinstance(record.outcome, Scored):
+            tally.scored += 1
+        elif isinstance(record.outcome, Failed):
+            tally.failed += 1
+            tally.failures.append(record)
+        else:
+            tally.not_applicable += 1
+        self.catalogue.cell_finished(cell, record.outcome)
+
+    def _not_applicable(self, cell: Cell) -> Record:
+        against = list(self.plan.objections[cell.id])
+        return Record(
+            key=digest_of(["not applicable", plain(cell), against]),
+            cell=self._described(cell),
+            outcome=NotApplicable(reasons=against),
+            provenance=self._provenance(environment(self.settings.device, self.settings.threads)),
+        )
+
+    def _finished(self, cell: Cell, outcome: StageOutcome, seconds: Mapping[str, float]) -> Record:
+        goal = self.plan.goals[cell.id]
+        if isinstance(outcome, Done):
+            value = outcome.value or {}
+            scored: Scored | Failed = Scored.model_validate(value["scored"])
+            where: Mapping[str, Any] = value["environment"]
+        else:
+            scored = Failed(kind=outcome.kind, stage=outcome.label, error=outcome.error, traceback=outcome.traceback)
+            where = environment(self.settings.device, self.settings.threads)
+        return Record(
+            key=goal.key,
+            cell=self._described(cell),
+            outcome=scored,
+            seconds=self._seconds(goal, seconds),
+            provenance=self._provenance(where),
+        )
+
+    def _seconds(self, goal: Stage, seconds: Mapping[str, float]) -> dict[str, float]:
+        total: dict[str, float] = defaultdict(float)
+        for stage in self.plan.blueprint.chain(goal):
+            if stage.key in seconds:
+                total[stage.name.value] += seconds[stage.key]
+        return {name: round(value, 4) for name, value in sorted(total.items())}
+
+    def _provenance(self, where: Mapping[str, Any]) -> Provenance:
+        suite = self.plan.suite
+        return Provenance(suite_digest=suite.digest, root_seed=suite.seed, commit=self.commit, **where)
+
+    def _described(self, cell: Cell) -> CellRecord:
+        defence_acts = self.plan.blueprint.spec(Kind.DEFENCE, cell.defence)
+        attack = self.plan.blueprint.spec(Kind.ATTACK, cell.attack)
+        return CellRecord(
+            id=cell.id,
+            dataset=self._use(Kind.DATASET, cell.dataset),
+            victim=self._use(Kind.VICTIM, cell.victim),
+            attack=self._use(Kind.ATTACK, cell.attack),
+            defence=self._use(Kind.DEFENCE, cell.defence),
+            threat=plain(cell.threat.stated()),
+            when=str(attack.when),  # type: ignore[attr-defined]
+            guarded=Act.GUARD in defence_acts.acts,  # type: ignore[attr-defined]
+            attack_label=cell.attack_label,
+            defence_label=cell.defence_label,
+            repetition=cell.repetition,
+        )
+
+    def _use(self, kind: Kind, selection: Selection) -> PluginUse:
+        entry = self.catalogue.entry(kind, selection.name)
+        return PluginUse(
+            selector=str(selection),
+            name=selection.name,
+            params=plain(selection.params),
+            distribution=entry.distribution,
+            version=entry.version,
+        )
