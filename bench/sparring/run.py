@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sparring.cell import Cell, Selection
 from sparring.errors import BadInput
+from sparring.execution import execute
 from sparring.graph import Graph
 from sparring.keys import digest_of, plain
 from sparring.plan import Plan, Split
 from sparring.plugin import Act, Kind
-from sparring.execution import execute
 from sparring.provenance import environment
 from sparring.record import CellRecord, Failed, NotApplicable, PluginUse, Provenance, Record, Scored
 from sparring.stage import Broken, Done, Stage, StageEvent, StageOutcome, WorkerSettings

@@ -1,7 +1,8 @@
 """A digest of the code that a plugin or a stage runs: without comments, docstrings, annotations and formatting.
 
-The closure is found by reading, not by importing. From a definition it follows the names it uses to other definitions
-of the same module, and imports to modules of the same top-level package or of the core. In the core it goes
+The closure is found by reading, not by importing. From a definition it follows the names it uses (those of its
+arguments' types included) to other definitions of the same module, and imports to modules of the same top-level
+package or of the core. In the core it goes
 definition by definition, so that an edit of one function reruns only what calls it; of a plugin's package it takes
 each module it reaches whole. Third-party libraries are provenance, not key.
 """
@@ -179,24 +180,18 @@ def _absolute(node: ast.ImportFrom, module: str) -> str:
 
 
 class _Strip(ast.NodeTransformer):
-    """Drops docstrings, annotations of arguments and results, and everything under `if TYPE_CHECKING`."""
+    """Drops docstrings and everything under `if TYPE_CHECKING`."""
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return [self.visit(child) for child in node.orelse]
         return self.generic_visit(node)
 
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
     def _body(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> ast.AST:
         self.generic_visit(node)
         node.body = [child for child in node.body if not _is_bare_text(child)]
         if not node.body and not isinstance(node, ast.Module):
             node.body = [ast.Pass()]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Module = _body  # noqa: N815
@@ -219,6 +214,8 @@ def _canonical_definition(definition: Definition) -> str:
 
 def canonical_code(node: Any) -> str:
     """A syntax tree as text that is the same on every supported Python: fields in name order, empty ones left out."""
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr({canonical_code(_merged(node.values))})"
     if isinstance(node, ast.AST):
         shown = ((name, getattr(node, name, None)) for name in sorted(node._fields))
         parts = [
@@ -230,4 +227,24 @@ def canonical_code(node: Any) -> str:
     return repr(node)
 
 
+def _merged(values: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string with neighbouring texts joined and empty ones left out: Pythons cut them differently."""
+    merged: list[ast.expr] = []
+    for value in values:
+        last = merged[-1] if merged else None
+        if isinstance(value, ast.Constant) and isinstance(last, ast.Constant):
+            merged[-1] = ast.Constant(f"{last.value}{value.value}")
+        elif not (isinstance(value, ast.Constant) and value.value == ""):
+            merged.append(value)
+    return merged
+
+
 _SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+
+_ANNOTATIONS: dict[type[ast.AST], frozenset[str]] = {
+    ast.arg: frozenset({"annotation"}),
+    ast.FunctionDef: frozenset({"returns"}),
+    ast.AsyncFunctionDef: frozenset({"returns"}),
+}
+"""Annotations of functions do not compute, so they are left out; but the closure follows them to the types that are
+handed in. Those of class bodies stay: dataclasses read them."""

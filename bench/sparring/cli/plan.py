@@ -29,7 +29,7 @@ def command(
     list_cells: bool,
     cache: Path | None,
 ) -> None:
-    """Say what `run` would do: cells, distinct stages, what is cached, what is not applicable, and how long it may take.
+    """Say what `run` would do: cells, distinct stages, what is cached or not applicable, and how long it may take.
 
     Runs nothing and writes nothing.
     """
