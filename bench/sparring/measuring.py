@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring import judge
 from sparring.contracts import Certificate, Evidence
 from sparring.data import ArrayDataset, Distortion, FloatArray, IntArray, distortion
+from sparring.judge import distortion_scalars, poison_scalars, warnings_of
 from sparring.record import pack_bits, pack_halves, ranges
 from sparring.stage import RuleBroken, Stage
 from sparring.threat import Access, ThreatModel
@@ -32,7 +32,7 @@ def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
         "metrics": metrics,
         "confusion": confusion(truth, final, evidence.classes),
         "samples": _samples(evidence, moved, threat),
-        "warnings": judge.warnings_of(
+        "warnings": warnings_of(
             metrics,
             final,
             evidence.classes,
@@ -188,14 +188,14 @@ def _scalars(stage: Stage, shop: Workshop, moved: Distortion | None) -> dict[str
     """What the judge measured itself: budgets, queries, and the answers before a repair."""
     scalars: dict[str, float] = {}
     if moved is not None:
-        scalars |= judge.distortion_scalars(moved)
+        scalars |= distortion_scalars(moved)
         meta = shop.artifact(stage, "attack").meta
         if "forward" in meta:
             scalars |= {"forward-queries": meta["forward"], "gradient-queries": meta["gradient"]}
     if "poison" in stage.inputs:
         trials = sum(name.endswith("/rows") for name in shop.artifact(stage, "poison").arrays)
         deltas = [delta for t in range(trials) if (delta := shop.poisoned(stage, t)) is not None]
-        poisoned = judge.poison_scalars(deltas, shop.data(stage).fit)
+        poisoned = poison_scalars(deltas, shop.data(stage).fit)
         scalars = poisoned | scalars  # for backdoors, the trigger's distortion is the one that is reported
     if "before" in stage.inputs:
         y = shop.data(stage).test.y

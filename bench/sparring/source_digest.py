@@ -217,10 +217,9 @@ def canonical_code(node: Any) -> str:
     if isinstance(node, ast.JoinedStr):
         return f"JoinedStr({canonical_code(_merged(node.values))})"
     if isinstance(node, ast.AST):
-        shown = ((name, getattr(node, name, None)) for name in sorted(node._fields))
-        parts = [
-            f"{name}={canonical_code(v)}" for name, v in shown if v is not None and v != [] and name not in _SILENT
-        ]
+        silent = _SILENT | _ANNOTATIONS.get(type(node), frozenset())
+        shown = ((name, getattr(node, name, None)) for name in sorted(node._fields) if name not in silent)
+        parts = [f"{name}={canonical_code(v)}" for name, v in shown if v is not None and v != []]
         return f"{type(node).__name__}({','.join(parts)})"
     if isinstance(node, list):
         return "[" + ",".join(canonical_code(item) for item in node) + "]"

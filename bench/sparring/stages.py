@@ -14,9 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sparring import judge
 from sparring.contracts import Aux, Context, Finding
 from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, Targets, split_train
+from sparring.judge import (
+    checked_images,
+    checked_labels,
+    checked_poison,
+    inputs_kept,
+    within_budget,
+)
 from sparring.measuring import measured
 from sparring.model import ExpectedModel, MeteredModel, Model
 from sparring.stage import RuleBroken, Stage, StageName
@@ -68,12 +74,12 @@ def poison(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     trials = int(stage.settings["trials"])
     targets = draw_targets(data.test, trials, stage.settings["target_seed"]) if threat.goal == Goal.TARGETED else None
     attack, aux = shop.plugin(stage, "attack"), _attack_aux(stage, shop, ctx)
-    with judge.inputs_kept(name):
+    with inputs_kept(name):
         deltas = attack.poison(data.fit, threat, targets, aux, ctx)
     if len(deltas) != trials:
         raise RuleBroken(f"{name} returned {len(deltas)} poisonings; expected {trials}, one per trial")
     arrays: dict[str, NDArray[np.generic]] = {}
-    for trial, delta in enumerate(judge.checked_poison(name, d, data.fit, threat) for d in deltas):
+    for trial, delta in enumerate(checked_poison(name, d, data.fit, threat) for d in deltas):
         part = {"rows": delta.rows, "x": delta.x, "y": delta.y} | {f"state/{k}": v for k, v in delta.state.items()}
         arrays |= {f"trial/{trial}/{k}": v for k, v in part.items()}
     if targets is not None:
@@ -87,7 +93,7 @@ def sanitise(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     delta = shop.poisoned(stage, int(stage.settings["trial"]))
     train = data.fit if delta is None else data.fit.with_delta(delta)
     aux = Aux(defender_clean=data.defender_clean, poisoned=poisoned_rows(delta, len(train)))
-    with judge.inputs_kept(name):
+    with inputs_kept(name):
         verdict = shop.plugin(stage, "defence").sanitise(train, aux, ctx)
     keep = np.asarray(verdict.keep)
     if keep.shape != (len(train),) or keep.dtype != np.bool_:
@@ -96,7 +102,7 @@ def sanitise(stage: Stage, shop: Workshop, ctx: Context) -> Product:
         raise RuleBroken(f"{name} removed the whole training set")
     if verdict.y is None:
         return Product({"keep": keep})
-    return Product({"keep": keep, "y": judge.checked_labels(name, np.asarray(verdict.y), len(train), train.classes)})
+    return Product({"keep": keep, "y": checked_labels(name, np.asarray(verdict.y), len(train), train.classes)})
 
 
 def fit(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -104,7 +110,7 @@ def fit(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     victim, train = shop.plugin(stage, "victim"), shop.training_set(stage, int(stage.settings.get("trial", 0)))
     recipe = _reinforced(stage, shop, victim.recipe())
     name = shop.name(stage, "victim")
-    with judge.inputs_kept(name):
+    with inputs_kept(name):
         if "features" in stage.inputs:
             model = victim.fit_head(shop.features(stage, ctx), train, ctx)
         elif hasattr(victim, "fit_rounds"):
@@ -143,8 +149,8 @@ def perturb(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     after = shop.plugin(stage, "attack").perturb(view, x, y, threat, aux, ctx)
     if not torch.equal(x, given):
         raise RuleBroken(f"{name} changed its input in place; work on a copy")
-    moved = judge.checked_images(name, after.detach().cpu().numpy(), before.shape)
-    moved = judge.within_budget(name, before, moved, threat)
+    moved = checked_images(name, after.detach().cpu().numpy(), before.shape)
+    moved = within_budget(name, before, moved, threat)
     meta = {"forward": view.meter.forward / max(1, len(rows)), "gradient": view.meter.gradient / max(1, len(rows))}
     return Product({"x": moved, "rows": rows, "goal": _goals(goal, len(rows))}, meta)
 
@@ -153,13 +159,13 @@ def trigger(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Put the trigger on test images that are not of the target class already."""
     name, test, attack = shop.name(stage, "attack"), shop.data(stage).test, shop.plugin(stage, "attack")
     rows = sampled_rows(len(test), stage.settings["samples"], stage.settings["sample_seed"])
-    goal = judge.checked_labels(name, np.asarray(attack.target_of(test.y[rows])), len(rows), test.classes)
+    goal = checked_labels(name, np.asarray(attack.target_of(test.y[rows])), len(rows), test.classes)
     rows, goal = rows[goal != test.y[rows]], goal[goal != test.y[rows]]
     before = test.rows(rows).x
     delta = shop.poisoned(stage)
-    with judge.inputs_kept(name):
+    with inputs_kept(name):
         after = attack.trigger(_locked(before), test.y[rows], delta.state if delta else {}, ctx)
-    return Product({"x": judge.checked_images(name, np.asarray(after), before.shape), "rows": rows, "goal": goal})
+    return Product({"x": checked_images(name, np.asarray(after), before.shape), "rows": rows, "goal": goal})
 
 
 def probe(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -167,14 +173,14 @@ def probe(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     name, test = shop.name(stage, "attack"), shop.data(stage).test
     rows = sampled_rows(len(test), stage.settings["samples"], stage.settings["sample_seed"])
     delta = shop.poisoned(stage)
-    with judge.inputs_kept(name):
+    with inputs_kept(name):
         probes = shop.plugin(stage, "attack").probes(
             _locked(test.rows(rows).x), test.y[rows], delta.state if delta else {}, ctx
         )
     arrays: dict[str, NDArray[np.generic]] = {}
     for probe_name, (x, y) in probes.items():
-        labels = judge.checked_labels(name, np.asarray(y), len(x), test.classes)
-        images = judge.checked_images(name, np.asarray(x), (len(x), *test.image_shape))
+        labels = checked_labels(name, np.asarray(y), len(x), test.classes)
+        images = checked_images(name, np.asarray(x), (len(x), *test.image_shape))
         arrays |= {f"{probe_name}/x": images, f"{probe_name}/y": labels}
     return Product(arrays)
 
@@ -185,7 +191,7 @@ def predict(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     arrays = {}
     for source, images in _inputs(stage, shop).items():
         labels = model.predict(shop.tensor(images)).cpu().numpy()
-        arrays[source] = judge.checked_labels(name, labels, len(images), shop.data(stage).test.classes)
+        arrays[source] = checked_labels(name, labels, len(images), shop.data(stage).test.classes)
     return Product(arrays)
 
 
