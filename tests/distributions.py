@@ -15,9 +15,10 @@ def make_distribution(
     entry_points: Mapping[str, str] | None = None,
     requires: Sequence[str] = (),
 ) -> Path:
-    """Write `<module>.py` and its `.dist-info` as an installer would; put the returned folder on `sys.path`/`PYTHONPATH`.
+    """Write `<module>.py` and its `.dist-info` as an installer would, into a folder for `sys.path` or `PYTHONPATH`.
 
     Args:
+        folder: made when it is missing; returned. Several distributions may share it.
         name: of the distribution; the module is the name with underscores.
         source: of the module, dedented.
         entry_points: of the group `sparring`, name -> object reference; by default one, `plugins`, naming the module.
