@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+import re
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -28,7 +30,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One frozen point of the product. `threat` holds only fields that the attack reads."""
+    """One frozen point of the product.
+
+    Attributes:
+        threat: when and goal, and of the other fields those that the attack reads.
+        usual: what the attack's declaration fixes anyway, and labels therefore leave out.
+    """
 
     dataset: Selection
     victim: Selection
@@ -36,11 +43,13 @@ class Cell:
     defence: Selection
     threat: ThreatModel
     repetition: int
+    usual: ThreatModel = field(default=ThreatModel(), compare=False, repr=False)
 
     @property
     def attack_label(self) -> str:
         """The attack as a selector with its threat fields among its parameters: `pgd[epsilon=0.1,steps=20]`."""
-        inside = {k: format_value(v) for k, v in self.threat.stated().items() if k != "adaptive"}
+        usual = self.usual.stated() | {"adaptive": self.threat.adaptive}
+        inside = {k: format_value(v) for k, v in self.threat.stated().items() if usual.get(k) != v}
         inside |= {k: format_value(v) for k, v in changed_params(self.attack.params).items()}
         text = ",".join(f"{k}={v}" for k, v in inside.items())
         return f"{self.attack.name}[{text}]" if text else self.attack.name
@@ -66,17 +75,34 @@ def changed_params(params: Any) -> dict[str, Any]:
     """The fields of `params` that differ from their defaults (fields without a default always count)."""
     if params is None:
         return {}
-    return {f.name: v for f in fields(params) if (v := getattr(params, f.name)) != f.default}
+    return {f.name: v for f in fields(params) if not _is_default(f, v := getattr(params, f.name))}
+
+
+def _is_default(declared: Field[Any], value: Any) -> bool:
+    default = declared.default if declared.default_factory is MISSING else declared.default_factory()
+    if isinstance(value, Selection) and isinstance(default, str):  # references are declared as selectors
+        return str(value) == default
+    return bool(value == default)
+
+
+_WORD = re.compile(r"[A-Za-z_][\w.+-]*")
+_CONSTANTS = ("true", "false", "null")
 
 
 def format_value(value: Any) -> str:
-    """`value` as it is written inside a selector."""
+    """`value` as it is written inside a selector; `sparring.selector` reads the same value back."""
     if isinstance(value, Enum):
-        return str(value.value)
+        return format_value(value.value)
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):
-        return f"{value:.12g}"
+        short = f"{value:.12g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, tuple | list):
         return "[" + ",".join(format_value(v) for v in value) + "]"
+    if isinstance(value, str):
+        plain = _WORD.fullmatch(value) and value not in _CONSTANTS
+        return value if plain else json.dumps(value, ensure_ascii=False)
+    if is_dataclass(value) and not isinstance(value, Selection):
+        return "[" + ",".join(f"{k}={format_value(v)}" for k, v in changed_params(value).items()) + "]"
     return str(value)

@@ -1,0 +1,186 @@
+"""A board's suite: read from a file or from selectors, checked against the catalogue, expanded into cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sparring.catalogue import Catalogue
+from sparring.cell import Selection
+from sparring.errors import BadInput, inside
+from sparring.exclusion import PARTS, CellPattern
+from sparring.located_yaml import read_yaml
+from sparring.params import plain_value, to_plain
+from sparring.plugin import Act, Kind
+from sparring.product import all_cells, expand
+from sparring.suite_file import Evaluation, Limits, Splits, SuiteFile, checked, suite_schema
+from sparring.threat import ThreatModel
+from sparring.threat_params import threat_models
+
+__all__ = [
+    "Evaluation",
+    "Limits",
+    "Splits",
+    "Suite",
+    "all_cells",
+    "expand",
+    "load_suite",
+    "suite_from_selectors",
+    "suite_schema",
+]
+
+
+class Suite(BaseModel):
+    """What a board runs, with every plugin resolved and every swept parameter spelt out.
+
+    Attributes:
+        attacks: each with the part of the threat model that was stated beside its parameters.
+        threats: the threat axis, partial; `(ThreatModel(),)` when the suite states none.
+        metrics: names; empty: all that apply.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str
+    title: str = ""
+    description: str = ""
+    seed: int = 0
+    repetitions: int = 1
+    datasets: tuple[Selection, ...]
+    victims: tuple[Selection, ...]
+    attacks: tuple[tuple[Selection, ThreatModel], ...]
+    defences: tuple[Selection, ...]
+    threats: tuple[ThreatModel, ...] = (ThreatModel(),)
+    metrics: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    splits: Splits = Splits()
+    evaluation: Evaluation = Evaluation()
+    exclude: tuple[CellPattern, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that is run: 64 hexadecimal digits. Title and description do not count."""
+        content = {
+            "name": self.name,
+            "seed": self.seed,
+            "repetitions": self.repetitions,
+            **{axis: plain_value(getattr(self, axis)) for axis in ("datasets", "victims", "defences")},
+            "attacks": [[plain_value(attack), to_plain(threat)] for attack, threat in self.attacks],
+            "threats": [to_plain(threat) for threat in self.threats],
+            "metrics": list(self.metrics),
+            **{part: getattr(self, part).model_dump() for part in ("limits", "splits", "evaluation")},
+            "exclude": [str(pattern) for pattern in self.exclude],
+        }
+        canonical = json.dumps(content, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_suite(path: Path, catalogue: Catalogue) -> Suite:
+    """Read a suite file, or `suite.yaml` in a board's folder.
+
+    Raises:
+        BadInput: what is wrong, with file, line, key and near miss.
+    """
+    file = path / "suite.yaml" if path.is_dir() else path
+    if not file.is_file():
+        raise BadInput("there is no such suite file", file=file)
+    content = read_yaml(file)
+    try:
+        return _suite(checked(content.value), _default_name(file), catalogue)
+    except BadInput as error:
+        raise content.locate(error) from error.__cause__
+
+
+def suite_from_selectors(
+    catalogue: Catalogue,
+    *,
+    datasets: Sequence[str],
+    victims: Sequence[str],
+    attacks: Sequence[str] = ("none",),
+    defences: Sequence[str] = ("none",),
+    threats: Sequence[Mapping[str, Any]] = (),
+    metrics: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    repetitions: int = 1,
+    limits: Limits | None = None,
+    splits: Splits | None = None,
+    evaluation: Evaluation | None = None,
+    name: str = "selected",
+) -> Suite:
+    """The suite that a command line spells out, checked like a file.
+
+    Raises:
+        BadInput: without a file or a line.
+    """
+    raw: dict[str, Any] = {
+        "name": name,
+        "seed": seed,
+        "repetitions": repetitions,
+        "datasets": list(datasets),
+        "victims": list(victims),
+        "attacks": list(attacks),
+        "defences": list(defences),
+        "threats": [dict(threat) for threat in threats],
+        "metrics": list(metrics),
+        "exclude": list(exclude),
+    }
+    parts = {"limits": limits, "splits": splits, "evaluation": evaluation}
+    raw |= {key: part for key, part in parts.items() if part is not None}
+    return _suite(checked(raw), name, catalogue)
+
+
+def _default_name(file: Path) -> str:
+    resolved = file.resolve()
+    return resolved.parent.name if resolved.name == "suite.yaml" else resolved.stem
+
+
+def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue) -> Suite:
+    suite = Suite(
+        name=content.name or default_name,
+        title=content.title,
+        description=content.description,
+        seed=content.seed,
+        repetitions=content.repetitions,
+        datasets=_each("datasets", content.datasets, lambda raw: catalogue.resolve(Kind.DATASET, raw)),
+        victims=_each("victims", content.victims, lambda raw: catalogue.resolve(Kind.VICTIM, raw)),
+        attacks=_each("attacks", content.attacks, catalogue.resolve_attack),
+        defences=_each("defences", content.defences, lambda raw: catalogue.resolve(Kind.DEFENCE, raw)),
+        threats=_each("threats", content.threats, lambda raw: threat_models(raw, "the threat model"))
+        or (ThreatModel(),),
+        metrics=_each("metrics", content.metrics, lambda raw: (catalogue.metric(raw).name,)),
+        limits=content.limits,
+        splits=content.splits,
+        evaluation=content.evaluation,
+        exclude=tuple(_pattern(raw) for raw in content.exclude),
+    )
+    _check_clean_rows(suite, catalogue)
+    return suite
+
+
+def _each(axis: str, entries: Sequence[Any], resolve: Callable[[Any], Sequence[Any]]) -> tuple[Any, ...]:
+    """What all entries of an axis stand for, in order, each once."""
+    found: dict[Any, None] = {}
+    for position, raw in enumerate(entries):
+        with inside(axis, position):
+            found |= dict.fromkeys(resolve(raw))
+    return tuple(found)
+
+
+def _pattern(raw: Any) -> CellPattern:
+    if isinstance(raw, str):
+        return CellPattern(id=raw)
+    return CellPattern(parts=tuple((part, text) for part in PARTS if (text := getattr(raw, part)) is not None))
+
+
+def _check_clean_rows(suite: Suite, catalogue: Catalogue) -> None:
+    detectors = [d.name for d in suite.defences if Act.DETECT in catalogue.defence(d.name).acts]
+    if detectors and suite.splits.defender_clean == 0:
+        message = f"{detectors[0]} is calibrated on clean rows; set defender_clean under splits"
+        raise BadInput(message, trail=("defences",))

@@ -1,0 +1,177 @@
+"""What may stand in a suite file: its shape, checked by pydantic and published as JSON Schema.
+
+Which plugins and parameters there are is for the catalogue to say; `sparring.suite` puts both together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
+
+from sparring.errors import BadInput, Step, near_miss
+
+_AMOUNT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*")
+_SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def _seconds(value: Any) -> Any:
+    return _amount(value, _SECONDS) if isinstance(value, str) else value
+
+
+def _bytes(value: Any) -> Any:
+    return int(_amount(value, _BYTES)) if isinstance(value, str) else value
+
+
+def _amount(text: str, units: dict[str, Any]) -> float:
+    match = _AMOUNT.fullmatch(text)
+    if match is None or match.group(2) not in units:
+        raise ValueError(f"should be a number with one of the units {', '.join(units)}")
+    return float(match.group(1)) * float(units[match.group(2)])
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Limits(_Part):
+    """Limits of one stage."""
+
+    seconds: Annotated[
+        float | None,
+        BeforeValidator(_seconds),
+        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}, {"type": "null"}]}),
+        Field(gt=0, description="wall time: a number of seconds, or '90s', '5min', '1h'"),
+    ] = None
+    memory: Annotated[
+        int | None,
+        BeforeValidator(_bytes),
+        WithJsonSchema({"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string"}, {"type": "null"}]}),
+        Field(gt=0, description="resident memory: a number of bytes, or '4GiB'"),
+    ] = None
+
+
+class Splits(_Part):
+    """Rows cut from the training set before anything is poisoned."""
+
+    attacker_val: int = Field(default=0, ge=0, description="clean rows for the attacker")
+    defender_clean: int = Field(default=0, ge=0, description="clean rows for the defender; detectors need some")
+
+
+class Evaluation(_Part):
+    """How a cell is evaluated."""
+
+    samples: int = Field(default=512, ge=1, description="test images that are attacked at inference or triggered")
+    trials: int = Field(default=8, ge=1, description="targets drawn for targeted poisoning")
+    expectation: int = Field(default=10, ge=1, description="draws averaged by adaptive attacks on randomised guards")
+    false_positive_rate: float = Field(default=0.05, gt=0, lt=1, description="at which detectors are thresholded")
+
+
+class ExcludedParts(_Part):
+    """Excludes the cells whose parts fit all patterns; `*` and `?` are special."""
+
+    dataset: str | None = None
+    victim: str | None = None
+    attack: str | None = None
+    defence: str | None = None
+
+
+PluginEntry = str | dict[str, dict[str, Any] | None]
+"""`pgd`, `pgd[steps=20]`, or `pgd: {steps: 20}`."""
+Several = Annotated[list[PluginEntry], Field(min_length=1)]
+
+
+class SuiteFile(_Part):
+    """A board's suite: what is run. Lists of plugins are crossed; a list for a parameter is swept."""
+
+    model_config = ConfigDict(title="sparring suite")
+
+    name: str | None = Field(default=None, min_length=1, description="by default that of the folder")
+    title: str = Field(default="", description="heading of the leaderboard")
+    description: str = Field(default="", description="shown under the heading")
+    seed: int = Field(default=0, ge=0, description="root seed")
+    repetitions: int = Field(default=1, ge=1, description="each with its own poison, fit and evaluation seeds")
+    datasets: Several
+    victims: Several
+    attacks: Several
+    defences: Several
+    threats: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="partial threat models, crossed with the attacks: `{norm: linf, epsilon: 8/255}`",
+    )
+    metrics: list[str] = Field(default_factory=list, description="names; by default all that apply")
+    limits: Limits = Limits()
+    splits: Splits = Splits()
+    evaluation: Evaluation = Evaluation()
+    exclude: list[str | ExcludedParts] = Field(
+        default_factory=list, description="globs over `dataset/victim/attack/defence/rN`, or over parts of it"
+    )
+
+
+def suite_schema() -> dict[str, Any]:
+    """The JSON Schema of a suite file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SuiteFile.model_json_schema()}
+
+
+def checked(raw: Any) -> SuiteFile:
+    """The content of a suite file, with its shape checked.
+
+    Raises:
+        BadInput: the first thing that is wrong, in the order of the schema; its trail leads there.
+    """
+    if not isinstance(raw, dict):
+        raise BadInput("a suite is a mapping with the keys datasets, victims, attacks and defences")
+    try:
+        return SuiteFile.model_validate(raw)
+    except ValidationError as error:
+        raise _worst(error) from error
+
+
+def _worst(error: ValidationError) -> BadInput:
+    # a misspelt key is what explains the missing one
+    found = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    detail = found[0]
+    trail = _trail(detail)
+    where = ".".join(str(step) for step in trail)
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(trail[:-1])
+        return BadInput(f"unknown key {trail[-1]!r}{near_miss(str(trail[-1]), known)}", trail=trail)
+    if detail["type"] == "missing":
+        return BadInput(f"the key {where!r} is missing", trail=trail[:-1])
+    if trail[0] in {"datasets", "victims", "attacks", "defences"} and len(trail) > 1:
+        return BadInput("each entry is 'name', 'name[param=value]' or 'name: {param: value}'", trail=trail[:2])
+    if trail[0] == "exclude" and len(trail) > 1:
+        return BadInput("each entry is a pattern, or a mapping of dataset, victim, attack, defence", trail=trail[:2])
+    cause = detail.get("ctx", {}).get("error")
+    sentence = str(cause) if cause is not None else detail["msg"].removeprefix("Input ")
+    return BadInput(f"{where} {sentence}, not {detail['input']!r}", trail=trail)
+
+
+def _trail(detail: ErrorDetails) -> tuple[Step, ...]:
+    """Where it is in the file: pydantic's location without the names of the union's members."""
+    members = {"str", "ExcludedParts"} | {step for step in detail["loc"] if isinstance(step, str) and "[" in step}
+    return tuple(step for step in detail["loc"] if step not in members)
+
+
+def _keys_at(trail: tuple[Step, ...]) -> Iterator[str]:
+    model: Any = SuiteFile
+    for step in trail:
+        if isinstance(step, str) and step in model.model_fields:
+            annotation = model.model_fields[step].annotation
+            inner = [part for part in (annotation, *_inside(annotation)) if _is_part(part)]
+            model = inner[0] if inner else model
+    yield from model.model_fields
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    for part in get_args(annotation):
+        yield part
+        yield from _inside(part)
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, _Part)
