@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sparring.stage import FailureKind
 
@@ -48,6 +48,15 @@ class CellRecord(_Frozen):
     attack_label: str = Field(description="attack with threat fields, without adaptive: the row of a table")
     defence_label: str = Field(description="defence, with @adaptive or @oblivious: the column of a table")
     repetition: int = Field(ge=0)
+
+    @field_validator("threat")
+    @classmethod
+    def _plain_scalars(cls, threat: dict[str, Any]) -> dict[str, Any]:
+        for name, value in threat.items():
+            number = isinstance(value, int | float) and abs(value) < 2**53  # false for NaN
+            if not (number or isinstance(value, str)):
+                raise ValueError(f"{name} is neither text, truth value nor finite number")
+        return threat
 
 
 class Samples(_Frozen):

@@ -64,7 +64,7 @@ def _summary(board: Board) -> str:
 
 def _table(table: Table) -> Iterator[str]:
     yield f"## {escaped(table.dataset)} · {escaped(table.victim)}"
-    lines = [_row(["attack ＼ defence", *(_heading(column) for column in table.columns)])]
+    lines = [_row(["attack", *(_heading(column) for column in table.columns)])]
     lines.append(_row([":--", *("--:" for _ in table.columns)]))
     for row in table.rows:
         found = [table.cells.get((row, column.label)) for column in table.columns]
@@ -93,14 +93,14 @@ def _reading(board: Board) -> str:
     lines = [
         "## How to read the tables",
         f"- Numbers are percentages of the evaluated test images, mean ± standard deviation {over}.",
-        "- Rows of attacks at inference: **robust accuracy**, the share of images classified correctly after the attack. "
-        "`none` and attacks on the training set: **clean accuracy**, on untouched test images. Higher is better for the "
-        "defender.",
+        "- Rows of attacks at inference: **robust accuracy**, the share of images classified correctly after the "
+        "attack. `none` and attacks on the training set: **clean accuracy**, on untouched test images. Higher is better "
+        "for the defender.",
     ]
     if "ASR" in shorts:
         lines.append(
-            "- **CA** is clean accuracy, **ASR** the attack success rate: the share of triggered images, or of targets, "
-            "that get the attacker's label. Lower is better for the defender. *k/n* counts trials, with their 95 % "
+            "- **CA** is clean accuracy, **ASR** the attack success rate: the share of triggered images, or of "
+            "targets, that get the attacker's label. Lower is better for the defender. *k/n* counts trials, with their 95 % "
             "Wilson interval."
         )
     if "RA" in shorts:
@@ -131,7 +131,8 @@ def _details(board: Board) -> Iterator[str]:
         yield _folded("Cells without a number, and why", items)
     if warned:
         items = [
-            f"- **{escaped(identifier)}** ({_named(cells)}): {escaped(example)}" for identifier, example, cells in warned
+            f"- **{escaped(identifier)}** ({_named(cells)}): {escaped(example)}"
+            for identifier, example, cells in warned
         ]
         yield _folded("Warnings", items)
     if board.problems or board.strays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.leaderboard.table import Board, Measure, State, TableCell, WorstCase
 from sparring.record import Provenance
 
-SYMBOLS: Final = {State.NOT_APPLICABLE: "–", State.FAILED: "✗", State.TIMED_OUT: "⧗", State.NOT_RUN: "·"}
+SYMBOLS: Final = {State.NOT_APPLICABLE: "–", State.FAILED: "✗", State.TIMED_OUT: "◔", State.NOT_RUN: "·"}
 """What stands in a table where there is no number."""
 
 FRACTIONS: Final = frozenset({CLEAN, ROBUST, ASR})
@@ -29,9 +30,12 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction + 0.0:.1f}".replace("-0.0", "0.0")
 
 
-def plain(value: float) -> str:
-    """Four significant digits."""
-    return f"{value + 0.0:.4g}"
+def plain(value: float, scale: float | None = None) -> str:
+    """Four significant digits of `scale` (default: of `value` itself), never an exponent for common sizes."""
+    size = abs(value if scale is None else scale)
+    if not 1e-4 <= size < 1e15:
+        return f"{value + 0.0:.3g}"
+    return f"{value + 0.0:.{max(0, 3 - math.floor(math.log10(size)))}f}"
 
 
 def is_percentage(board: Board, metric: str) -> bool:
@@ -41,8 +45,11 @@ def is_percentage(board: Board, metric: str) -> bool:
 
 def spread(statistic: Statistic, percentage: bool) -> str:
     """ "97.1 ± 0.3", and "97.1" for a single repetition."""
-    show = percent if percentage else plain
-    return show(statistic.mean) + (f" ± {show(statistic.std)}" if statistic.std is not None else "")
+    mean, std = statistic.mean, statistic.std
+    shown = percent(mean) if percentage else plain(mean)
+    if std is None:
+        return shown
+    return f"{shown} ± {percent(std) if percentage else plain(std, mean or std)}"
 
 
 def trials(found: Trials) -> str:
