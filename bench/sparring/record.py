@@ -7,11 +7,13 @@ Everything that is compared stands in `outcome`; times and provenance stand apar
 from __future__ import annotations
 
 import base64
+import re
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sparring.stage import FailureKind
 
@@ -47,9 +49,22 @@ class CellRecord(_Frozen):
     defence_label: str = Field(description="defence, with @adaptive or @oblivious: the column of a table")
     repetition: int = Field(ge=0)
 
+    @field_validator("threat")
+    @classmethod
+    def _plain_scalars(cls, threat: dict[str, Any]) -> dict[str, Any]:
+        for name, value in threat.items():
+            number = isinstance(value, int | float) and abs(value) < 2**53  # false for NaN
+            if not (number or isinstance(value, str)):
+                raise ValueError(f"{name} is neither text, truth value nor finite number")
+        return threat
+
 
 class Samples(_Frozen):
-    """Per-sample outcomes, packed; sample i of each array is row i of `indices`."""
+    """Per-sample outcomes, packed; sample i of each array is row i of `indices`.
+
+    The lengths are checked against each other on reading, so that a hostile record cannot make a reader allocate
+    more than the record itself holds.
+    """
 
     indices: str = Field(description="rows of the test set, as ranges: '0-9,12,20-29'")
     clean_correct: str = Field(description="base64 of packed bits (numpy.packbits): right before the attack")
@@ -57,6 +72,21 @@ class Samples(_Frozen):
     distortion: str | None = Field(
         default=None, description="base64 of little-endian float16: distance in the threat model's norm (L2 if none)"
     )
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return _count(self.indices)
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Samples:
+        count = self.count
+        sizes = {"clean_correct": -(-count // 8), "attacked_correct": -(-count // 8), "distortion": 2 * count}
+        for name, size in sizes.items():
+            text = getattr(self, name)
+            if text is not None and len(text) != 4 * -(-size // 3):
+                raise ValueError(f"{name} does not hold {count} samples")
+        return self
 
 
 class Warned(_Frozen):
@@ -75,6 +105,14 @@ class Scored(_Frozen):
     samples: Samples | None = None
     warnings: list[Warned] = Field(default_factory=list)
     trials: list[int] | None = Field(default=None, description="[succeeded, all] of a targeted poisoning attack")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scored:
+        if any(len(row) != len(self.confusion) or min(row) < 0 for row in self.confusion):
+            raise ValueError("confusion is not a square matrix of counts")
+        if self.trials is not None and not (len(self.trials) == 2 and 0 <= self.trials[0] <= self.trials[1]):
+            raise ValueError("trials is not [succeeded, all]")
+        return self
 
 
 class NotApplicable(_Frozen):
@@ -124,6 +162,10 @@ class Record(_Frozen):
     )
     provenance: Provenance
 
+    def same_result(self, other: Record) -> bool:
+        """Whether both say the same about the same cell: times, provenance and spelling of parameters aside."""
+        return (self.key, self.cell.id, self.outcome) == (other.key, other.cell.id, other.outcome)
+
 
 def pack_bits(flags: NDArray[np.bool_]) -> str:
     """(N,) bool to base64."""
@@ -162,3 +204,13 @@ def from_ranges(text: str) -> NDArray[np.int64]:
     parts = [part.partition("-") for part in text.split(",") if part]
     runs = [np.arange(int(a), int(b or a) + 1, dtype=np.int64) for a, _, b in parts]
     return np.concatenate(runs) if runs else np.empty(0, dtype=np.int64)
+
+
+def _count(text: str) -> int:
+    """How many rows `ranges` wrote, without making them."""
+    runs = [re.fullmatch(r"(\d{1,12})(?:-(\d{1,12}))?", part, re.ASCII) for part in text.split(",")] if text else []
+    ends = [(int(run[1]), int(run[2] or run[1])) for run in runs if run is not None]
+    ascending = all(a <= b for a, b in ends) and all(before[1] < after[0] for before, after in pairwise(ends))
+    if len(ends) < len(runs) or not ascending:
+        raise ValueError("indices are not ascending ranges such as '0-9,12'")
+    return sum(b - a + 1 for a, b in ends)

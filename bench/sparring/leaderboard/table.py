@@ -1,0 +1,237 @@
+"""What the records say, as tables: the one model that every rendering reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sparring.cell import Cell
+from sparring.leaderboard.statistic import Statistic, Trials
+from sparring.record import Failed, NotApplicable, Provenance, Record, Scored
+from sparring.stage import FailureKind
+
+
+class State(StrEnum):
+    """What became of a cell of the suite."""
+
+    SCORED = "scored"
+    NOT_APPLICABLE = "not applicable"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    NOT_RUN = "not run"
+
+
+class MetricInfo(NamedTuple):
+    """What a metric means. `direction`: "higher", "lower" or "neither" is better for the defender; `unit`: "%" for
+    fractions that are shown as percentages."""
+
+    definition: str
+    direction: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedCell:
+    """A cell of the suite, by its labels; `when` and `goal` help where it has no record yet."""
+
+    id: str
+    dataset: str
+    victim: str
+    attack_label: str
+    defence_label: str
+    repetition: int = 0
+    when: str | None = None
+    goal: str | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> ExpectedCell:
+        """As the suite has it."""
+        return cls(
+            id=cell.id,
+            dataset=str(cell.dataset),
+            victim=str(cell.victim),
+            attack_label=cell.attack_label,
+            defence_label=cell.defence_label,
+            repetition=cell.repetition,
+            when=None if cell.threat.when is None else cell.threat.when.value,
+            goal=None if cell.threat.goal is None else cell.threat.goal.value,
+        )
+
+    @classmethod
+    def told_by(cls, record: Record) -> ExpectedCell:
+        """As a record has it, where no suite is at hand."""
+        cell = record.cell
+        return cls(
+            id=cell.id,
+            dataset=cell.dataset.selector,
+            victim=cell.victim.selector,
+            attack_label=cell.attack_label,
+            defence_label=cell.defence_label,
+            repetition=cell.repetition,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One repetition of a table's cell: what the suite expects, and the record if there is one."""
+
+    id: str
+    repetition: int
+    record: Record | None
+
+    @property
+    def state(self) -> State:
+        match self.record.outcome if self.record is not None else None:
+            case None:
+                return State.NOT_RUN
+            case Scored():
+                return State.SCORED
+            case NotApplicable():
+                return State.NOT_APPLICABLE
+            case Failed(kind=kind):
+                return State.TIMED_OUT if kind is FailureKind.TIMEOUT else State.FAILED
+
+    @property
+    def scored(self) -> Scored | None:
+        outcome = self.record.outcome if self.record is not None else None
+        return outcome if isinstance(outcome, Scored) else None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Why there is no number: reasons, or the error."""
+        match self.record.outcome if self.record is not None else None:
+            case NotApplicable(reasons=reasons):
+                return tuple(reasons)
+            case Failed(stage=stage, error=error):
+                return (f"{stage}: {error}",)
+            case _:
+                return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number that a table shows of a cell. `short` is "" where the row makes plain what it is."""
+
+    metric: str
+    short: str
+    statistic: Statistic
+    trials: Trials | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCell:
+    """Attack × defence for one data set and victim, over all repetitions."""
+
+    dataset: str
+    victim: str
+    attack: str
+    defence: str
+    when: str | None
+    goal: str | None
+    threat: Mapping[str, Any]
+    entries: tuple[Entry, ...]
+    metrics: Mapping[str, Statistic]
+    measures: tuple[Measure, ...]
+
+    @property
+    def counts(self) -> Counter[State]:
+        return Counter(entry.state for entry in self.entries)
+
+    @property
+    def scored(self) -> int:
+        return self.counts[State.SCORED]
+
+    @property
+    def expected(self) -> int:
+        return len(self.entries)
+
+    @property
+    def evasion(self) -> bool:
+        """Whether it counts for the worst case: attacks at inference within a budget. Where distortion is the result
+        (`minimal`), every sample falls in the end, and that says nothing about a budget."""
+        goals = (None, "evasion", "targeted")
+        return self.when == "inference" and self.goal in goals and self.threat.get("budget") != "minimal"
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """Robust accuracy when a sample counts only if every attack fails on it.
+
+    Attributes:
+        statistic: over the repetitions.
+        entered: labels of the attacks that entered, in the order of the table.
+        fewest: how many entered in the repetition with the fewest.
+        eligible: how many should have.
+    """
+
+    statistic: Statistic
+    entered: tuple[str, ...]
+    fewest: int
+    eligible: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A defence. A guard has two, `knowledge` "oblivious" and "adaptive"; attacks that do not
+    depend on it are in both."""
+
+    label: str
+    base: str
+    knowledge: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """All attacks and defences of one data set and victim.
+
+    Attributes:
+        rows: attack labels.
+        cells: by (attack label, column label); absent where the suite has no such cell.
+        distinct: every cell once, in order of rows and columns.
+        worst: by column label; both columns of a guard hold the same.
+    """
+
+    dataset: str
+    victim: str
+    rows: tuple[str, ...]
+    columns: tuple[Column, ...]
+    cells: Mapping[tuple[str, str], TableCell]
+    distinct: tuple[TableCell, ...]
+    worst: Mapping[str, WorstCase]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """Everything that is rendered.
+
+    Attributes:
+        counts: cells by state.
+        metrics: what is known of metrics, by name.
+        provenances: the distinct ones, in order of first use.
+        strays: records of cells that the suite no longer has; they are in no table.
+        problems: lines that could not be read.
+    """
+
+    title: str
+    description: str = ""
+    tables: tuple[Table, ...] = ()
+    counts: Mapping[State, int] = field(default_factory=dict)
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    provenances: tuple[Provenance, ...] = ()
+    strays: int = 0
+    problems: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[TableCell, ...]:
+        return tuple(cell for table in self.tables for cell in table.distinct)
+
+    @property
+    def expected(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def repetitions(self) -> int:
+        return max((cell.expected for cell in self.cells), default=0)

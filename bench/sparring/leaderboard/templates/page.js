@@ -1,0 +1,197 @@
+"use strict";
+// The tables are in the page; this adds the picker, sorting, filtering and the details panel. Text goes in as text
+// only, never as HTML.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const panel = document.getElementById("panel");
+const body = document.getElementById("panel-body");
+
+function make(tag, options, ...children) {
+  const element = document.createElement(tag);
+  const { text, ...attributes } = options || {};
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+
+function table(heads, rows, right = []) {
+  const cell = (tag, value, i) => {
+    const made = make(tag, right.includes(i) ? { class: "right" } : {});
+    made.append(value);
+    return made;
+  };
+  const head = make("tr", {}, ...heads.map((value, i) => cell("th", value, i)));
+  const lines = rows.map((row) => make("tr", {}, ...row.map((value, i) => cell("td", value, i))));
+  const made = make("table", { class: "plain" }, make("thead", {}, head), make("tbody", {}, ...lines));
+  return make("div", { class: "wrap" }, made);
+}
+
+const heading = (text) => make("h3", { text });
+
+// --- the details panel ---
+
+function metricRows(cell) {
+  return cell.metrics.map(([name, spread, n, values]) => {
+    const [definition, direction, unit] = data.metrics[name] || ["", "", ""];
+    const better = { higher: "Higher is better for the defender.", lower: "Lower is better for the defender." };
+    const label = make("span", { text: name + (unit ? ` (${unit})` : "") });
+    const about = [definition, better[direction]].filter(Boolean).join(" ");
+    if (about) label.append(make("small", { text: about }));
+    return [label, spread, String(n), values.join("\u2002")];
+  });
+}
+
+function entryRows(cell) {
+  return cell.entries.map((entry) => {
+    const why = make("span", { text: entry.state });
+    for (const said of entry.said) why.append(make("small", { text: said }));
+    return [entry.id, why];
+  });
+}
+
+function secondsTable(cell) {
+  const stages = [...new Set(cell.entries.flatMap((entry) => entry.seconds.map(([stage]) => stage)))];
+  const runs = cell.entries.filter((entry) => entry.seconds.length);
+  const rows = stages.map((stage) => [stage, ...runs.map((entry) => new Map(entry.seconds).get(stage) || "")]);
+  const heads = ["stage", ...runs.map((entry) => entry.id.slice(entry.id.lastIndexOf("/") + 1))];
+  return table(heads, rows, runs.map((_, i) => i + 1));
+}
+
+function confusionTable(matrix) {
+  const most = Math.max(1, ...matrix.flat());
+  const head = make("tr", {}, make("th"), ...matrix.map((_, i) => make("th", { scope: "col", text: i })));
+  const lines = matrix.map((row, i) => {
+    const cells = row.map((count, j) => {
+      const share = Math.round((100 * count) / most);
+      const made = make("td", { text: count || "", style: `--t:${share}%` });
+      if (i !== j) made.className = "wrong";
+      return made;
+    });
+    return make("tr", {}, make("th", { scope: "row", text: i }), ...cells);
+  });
+  return make("div", { class: "wrap" }, make("table", { class: "confusion" }, head, ...lines));
+}
+
+function fill(cell) {
+  const title = make("h2", { id: "panel-title", text: `${cell.attack} × ${cell.defence}` });
+  const close = make("button", { type: "button", class: "close", text: "Close" });
+  close.addEventListener("click", () => panel.close());
+  const words = make("div", {}, title, make("p", { text: cell.place.join(" · ") }));
+  body.replaceChildren(make("div", { class: "panel-head" }, words, close));
+  body.append(make("p", { class: "result", text: cell.result }));
+  if (cell.threat.length) {
+    const chips = cell.threat.map(([name, value]) => make("li", { text: `${name.replaceAll("_", " ")}: ${value}` }));
+    body.append(make("ul", { class: "chips" }, ...chips));
+  }
+  if (cell.warnings.length) {
+    const list = cell.warnings.map(([id, message]) => make("li", {}, make("b", { text: id }), `: ${message}`));
+    body.append(heading("Warnings"), make("ul", { class: "warnings" }, ...list));
+  }
+  if (cell.metrics.length) {
+    body.append(heading("Metrics"), table(["metric", "mean ± std", "n", "each repetition"], metricRows(cell), [1, 2, 3]));
+  }
+  body.append(heading("Repetitions"), table(["cell", "state"], entryRows(cell)));
+  for (const entry of cell.entries.filter((found) => found.traceback)) {
+    const summary = make("summary", { text: `Traceback of ${entry.id}` });
+    body.append(make("details", {}, summary, make("pre", { text: entry.traceback })));
+  }
+  if (cell.confusion.length) {
+    body.append(heading("Confusion matrix"));
+    body.append(make("p", { class: "where", text: "Rows: true class; columns: predicted, on the attacked inputs; all repetitions." }));
+    body.append(confusionTable(cell.confusion));
+  }
+  if (cell.entries.some((entry) => entry.seconds.length)) {
+    body.append(heading("Seconds per stage"), secondsTable(cell));
+    body.append(make("p", { class: "where", text: "Stages shared with other cells are counted in each." }));
+  }
+  for (const index of cell.provenance) {
+    const facts = data.provenances[index].map(([name, value]) =>
+      make("div", {}, make("dt", { text: name }), make("dd", { text: value })));
+    body.append(heading("Provenance"), make("dl", { class: "facts" }, ...facts));
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const chosen = event.target.closest("[data-cell]");
+  if (chosen) {
+    fill(data.cells[Number(chosen.dataset.cell)]);
+    panel.showModal();
+    panel.scrollTop = 0;
+  } else if (event.target === panel) {
+    panel.close(); // a click beside the panel
+  }
+});
+
+// --- one heat map at a time ---
+
+const grids = [...document.querySelectorAll(".grid")];
+const picker = document.getElementById("picker");
+
+function pick(index) {
+  grids.forEach((grid, i) => { grid.style.display = i === index ? "" : "none"; });
+  picker.querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
+}
+
+if (grids.length > 1) {
+  const titles = grids.map((grid) => grid.querySelector("h3").textContent);
+  if (grids.length <= 8) {
+    titles.forEach((text, i) => {
+      const button = make("button", { type: "button", text });
+      button.addEventListener("click", () => pick(i));
+      picker.append(button);
+    });
+  } else {
+    const select = make("select", { "aria-label": "Data set and victim" });
+    titles.forEach((text, i) => select.append(make("option", { value: i, text })));
+    select.addEventListener("change", () => pick(Number(select.value)));
+    picker.append(select);
+  }
+  picker.hidden = false;
+  document.documentElement.classList.add("picked");
+  pick(0);
+}
+
+// --- sorting and filtering ---
+
+const long = document.getElementById("long");
+const lines = [...long.tBodies[0].rows];
+const order = new Intl.Collator("en", { numeric: true });
+
+function sortBy(column, header) {
+  const down = header.getAttribute("aria-sort") === "ascending";
+  for (const other of long.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const key = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent;
+  const numeric = lines.length > 0 && lines[0].cells[column].dataset.key !== undefined;
+  const compare = numeric ? (a, b) => key(a) - key(b) : (a, b) => order.compare(key(a), key(b));
+  const sorted = [...lines].sort((a, b) => (down ? -compare(a, b) : compare(a, b)));
+  long.tBodies[0].append(...sorted);
+}
+
+[...long.tHead.rows[0].cells].forEach((header, i) => {
+  const button = make("button", { type: "button", text: header.textContent });
+  button.addEventListener("click", () => sortBy(i, header));
+  header.replaceChildren(button);
+});
+
+const words = document.getElementById("words");
+const state = document.getElementById("state");
+const texts = lines.map((row) => row.textContent.toLowerCase());
+
+function filter() {
+  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let count = 0;
+  lines.forEach((row, i) => {
+    const fits = !state.value || row.dataset.states.split(",").includes(state.value);
+    row.hidden = !(fits && wanted.every((word) => texts[i].includes(word)));
+    count += row.hidden ? 0 : 1;
+  });
+  document.getElementById("shown").textContent = `${count} of ${lines.length}`;
+}
+
+document.getElementById("filter").hidden = false;
+document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
+words.addEventListener("input", filter);
+state.addEventListener("change", filter);
+filter();

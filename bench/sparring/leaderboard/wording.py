@@ -1,0 +1,159 @@
+"""Numbers and labels as people read them; the same in every rendering, independent of locale."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
+from sparring.leaderboard.statistic import Statistic, Trials
+from sparring.leaderboard.table import Board, Measure, State, TableCell, WorstCase
+from sparring.record import Provenance
+
+SYMBOLS: Final = {State.NOT_APPLICABLE: "–", State.FAILED: "✗", State.TIMED_OUT: "◔", State.NOT_RUN: "·"}
+"""What stands in a table where there is no number."""
+
+FRACTIONS: Final = frozenset({CLEAN, ROBUST, ASR})
+"""Shown as percentages whatever is known of the metric."""
+
+
+def printable(text: str) -> str:
+    """`text` without what could steer a terminal or reverse its direction: control and format characters become �."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def percent(fraction: float) -> str:
+    """0.9714 as "97.1"; never "-0.0"."""
+    return f"{100 * fraction + 0.0:.1f}".replace("-0.0", "0.0")
+
+
+def plain(value: float, scale: float | None = None) -> str:
+    """Four significant digits of `scale` (default: of `value` itself), never an exponent for common sizes."""
+    size = abs(value if scale is None else scale)
+    if not 1e-4 <= size < 1e15:
+        return f"{value + 0.0:.3g}"
+    return f"{value + 0.0:.{max(0, 3 - math.floor(math.log10(size)))}f}"
+
+
+def is_percentage(board: Board, metric: str) -> bool:
+    """Whether values of `metric` are fractions that are shown times 100."""
+    return metric in FRACTIONS or (metric in board.metrics and board.metrics[metric].unit == "%")
+
+
+def spread(statistic: Statistic, percentage: bool) -> str:
+    """ "97.1 ± 0.3", and "97.1" for a single repetition."""
+    mean, std = statistic.mean, statistic.std
+    shown = percent(mean) if percentage else plain(mean)
+    if std is None:
+        return shown
+    return f"{shown} ± {percent(std) if percentage else plain(std, mean or std)}"
+
+
+def trials(found: Trials) -> str:
+    """ "19/60, 21.3–44.2": successes of trials, and the 95 % interval in percent."""
+    low, high = found.interval
+    return f"{found.succeeded}/{found.all}, {percent(low)}–{percent(high)}"
+
+
+def measure(shown: Measure) -> str:
+    """One number of a table's cell."""
+    if shown.trials is not None:
+        text = f"{percent(shown.statistic.mean)} ({trials(shown.trials)})"
+    else:
+        text = spread(shown.statistic, shown.metric in FRACTIONS)
+    return f"{shown.short} {text}" if shown.short else text
+
+
+def remark(cell: TableCell) -> str:
+    """What is missing: " (2 of 3)" for a partly scored cell, "" for a whole one."""
+    return "" if cell.scored == cell.expected else f" ({cell.scored} of {cell.expected})"
+
+
+def symbols(cell: TableCell) -> str:
+    """What stands for a cell without numbers."""
+    return "".join(SYMBOLS[state] for state in State if state in SYMBOLS and cell.counts[state])
+
+
+def cell_text(cell: TableCell) -> str:
+    """A table's cell as one line of text."""
+    if not cell.scored:
+        return symbols(cell)
+    numbers = " / ".join(measure(shown) for shown in cell.measures) or "scored"
+    return numbers + remark(cell)
+
+
+def worst_text(worst: WorstCase) -> str:
+    """The worst case as one line; says when not every attack entered."""
+    missing = f" ({worst.fewest} of {worst.eligible} attacks)" if worst.fewest < worst.eligible else ""
+    return spread(worst.statistic, True) + missing
+
+
+def split_label(label: str) -> tuple[str, str]:
+    """`pgd[epsilon=0.1,steps=20]` as ("pgd", "epsilon=0.1, steps=20")."""
+    name, bracket, rest = label.partition("[")
+    if not bracket or not rest.endswith("]"):
+        return label, ""
+    return name, re.sub(r",(?=\w+=)", ", ", rest[:-1])
+
+
+def coverage(board: Board) -> str:
+    """ "280 of 300 cells scored, 12 not applicable, 8 failed"."""
+    others = [f"{board.counts[state]} {state.value}" for state in State if state in SYMBOLS and board.counts[state]]
+    return ", ".join([f"{board.counts[State.SCORED]} of {board.expected} cells scored", *others])
+
+
+def counted(things: int, noun: str) -> str:
+    """ "1 attack", "2 attacks"."""
+    return f"{things} {noun}" if things == 1 else f"{things} {noun}s"
+
+
+def facts(provenances: Sequence[Provenance]) -> list[tuple[str, str]]:
+    """Provenance for people: each fact once, with every value it took."""
+    names = {
+        "sparring": [p.sparring for p in provenances],
+        "commit": [p.commit for p in provenances if p.commit],
+        "python": [p.python for p in provenances],
+        "platform": [p.platform for p in provenances],
+        "processor": [p.cpu for p in provenances],
+        "device": [p.device for p in provenances],
+        "threads": [str(p.threads) for p in provenances],
+        "root seed": [str(p.root_seed) for p in provenances],
+        "suite": [p.suite_digest[:12] for p in provenances],
+    }
+    versions: dict[str, list[str]] = defaultdict(list)
+    for provenance in provenances:
+        for library, version in provenance.versions.items():
+            versions[library].append(version)
+    found = names | {library: versions[library] for library in sorted(versions)}
+    return [(name, ", ".join(sorted(set(values)))) for name, values in found.items() if values]
+
+
+def silent_cells(board: Board) -> list[tuple[State, str, list[TableCell], int]]:
+    """Why cells have no number: (state, what was said, table cells, how many repetitions), the most frequent first
+    within a state."""
+    found: dict[tuple[State, str], dict[int, TableCell]] = defaultdict(dict)
+    times: dict[tuple[State, str], int] = defaultdict(int)
+    for cell in board.cells:
+        for entry in cell.entries:
+            for said in entry.said:
+                found[entry.state, said][id(cell)] = cell
+                times[entry.state, said] += 1
+    order = list(State)
+    ranked = sorted(found, key=lambda reason: (order.index(reason[0]), -times[reason], reason[1]))
+    return [(state, said, list(found[state, said].values()), times[state, said]) for state, said in ranked]
+
+
+def warned_cells(board: Board) -> list[tuple[str, str, list[TableCell]]]:
+    """Automatic warnings by identifier: (id, an example of the message, table cells), most frequent first."""
+    messages: dict[str, str] = {}
+    found: dict[str, dict[int, TableCell]] = defaultdict(dict)
+    for cell in board.cells:
+        for entry in cell.entries:
+            for warning in entry.scored.warnings if entry.scored is not None else ():
+                messages.setdefault(warning.id, warning.message)
+                found[warning.id][id(cell)] = cell
+    ranked = sorted(found, key=lambda identifier: (-len(found[identifier]), identifier))
+    return [(identifier, messages[identifier], list(found[identifier].values())) for identifier in ranked]
