@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROUNDING = 2.0**-24
-"""Bounds the rounding of a sum of two float32 numbers whose result lies in [-1, 1], and of epsilon to float32."""
+"""Bounds the rounding of a sum of two float32 numbers whose result lies in [-1, 1], and of epsilon to float32.
+No budget up to this moves anything; libraries divide 0 by 0 there."""
 
 
 def project(x_adv: Tensor, x: Tensor, norm: Norm, epsilon: float) -> Tensor:

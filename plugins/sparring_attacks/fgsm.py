@@ -9,7 +9,7 @@ from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Access, Goal, Norm, ThreatModel, When
 from sparring_attacks import art_adapter, torchattacks_adapter
 from sparring_attacks.aim import Aim
-from sparring_attacks.balls import project
+from sparring_attacks.balls import ROUNDING, project
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +35,7 @@ class FastGradientMethod:
 
     def perturb(self, model: MeteredModel, x: Tensor, y: Tensor, threat: ThreatModel, aux: Aux, ctx: Context) -> Tensor:
         norm, epsilon = threat.norm or Norm.LINF, threat.epsilon or 0.0
-        if epsilon == 0 or (threat.query_budget is not None and threat.query_budget < 2):
+        if epsilon <= ROUNDING or (threat.query_budget is not None and threat.query_budget < 2):
             return x.clone()
         aim = Aim.of(threat, y, aux)
         step = _step_of_art if self.params.backend == "art" else _step_of_torchattacks

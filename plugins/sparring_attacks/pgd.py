@@ -9,7 +9,7 @@ from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Access, Goal, Norm, ThreatModel, When
 from sparring_attacks import art_adapter, torchattacks_adapter
 from sparring_attacks.aim import Aim
-from sparring_attacks.balls import project
+from sparring_attacks.balls import ROUNDING, project
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,7 +60,7 @@ class ProjectedGradientDescent:
     def perturb(self, model: MeteredModel, x: Tensor, y: Tensor, threat: ThreatModel, aux: Aux, ctx: Context) -> Tensor:
         norm, epsilon = threat.norm or Norm.LINF, threat.epsilon or 0.0
         runs, steps = affordable(self.params.restarts, self.params.steps, threat.query_budget)
-        if epsilon == 0 or steps == 0:
+        if epsilon <= ROUNDING or steps == 0:
             return x.clone()
         step_size = self.params.step_size or 2.5 * epsilon / steps
         walk = Walk(norm, epsilon, steps, step_size, self.params.random_start)
