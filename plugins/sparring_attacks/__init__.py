@@ -1,0 +1,51 @@
+"""First-party attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sparring.hookspecs import hookimpl
+from sparring.plugin import AttackSpec
+from sparring_attacks import (
+    badnets,
+    fgsm,
+    gaussian_noise,
+    jacobsen_pixel,
+    label_flip,
+    none,
+    pgd,
+    random_pixel,
+    uniform_noise,
+)
+
+if TYPE_CHECKING:
+    from sparring.cell import Cell
+
+RELABELLING = {
+    "label-flip": "label-flip changes nothing but labels (Biggio et al. 2011, section 3)",
+    "badnets": "badnets relabels what it stamps (Gu et al. 2017, section 4.1); "
+    "without that it would be a clean-label backdoor (Turner et al. 2019)",
+}
+
+
+@hookimpl
+def sparring_attacks() -> Iterable[AttackSpec]:
+    return (
+        none.SPEC,
+        gaussian_noise.SPEC,
+        uniform_noise.SPEC,
+        fgsm.SPEC,
+        pgd.SPEC,
+        label_flip.SPEC,
+        random_pixel.SPEC,
+        jacobsen_pixel.SPEC,
+        badnets.SPEC,
+    )
+
+
+@hookimpl
+def sparring_objections(cell: Cell) -> Iterable[str]:
+    """Attacks that work by changing labels, where the threat model forbids it."""
+    if cell.threat.label_changes is False and cell.attack.name in RELABELLING:
+        yield RELABELLING[cell.attack.name]

@@ -1,0 +1,101 @@
+"""Jacobsen's single-pixel poison: the place of one pixel encodes the class, by a fixed rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sparring.plugin import Act, AttackSpec, param
+from sparring.threat import Goal, ThreatModel, When
+from sparring_attacks.pixel_marks import WRITINGS, Marks, check_room, intensities
+
+if TYPE_CHECKING:
+    from sparring.contracts import Aux, Context
+    from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, Targets
+
+DEFAULT_FRACTION = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    layout: str = param("row", "rule from class to place", choices=("row", "column", "circle"))
+    line: int = param(0, "number of the row or column that the marks lie in", at_least=0)
+    radius: float = param(0.34, "of the circle around the centre, of the image's shorter side", above=0, at_most=0.5)
+    intensity: float | None = param(1.0, "brightness of the marks; null: drawn for each class", at_least=0, at_most=1)
+    writing: str = param("set", "whether a mark replaces the pixel or is added to it", choices=WRITINGS)
+
+
+class JacobsenPixel:
+    """Positions by class. The source says only that the position encodes the class, so the rule is a parameter.
+
+    `row` and `column`: evenly along one line (line 0: the border, the reading taken by default). `circle`: evenly
+    on a circle around the centre, a hand-placed layout among the strokes and much stronger; radius 0.34 is 9.5 pixels
+    of 28. Where two classes fall on one pixel, the later one takes the nearest free pixel.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def poison(
+        self, train: ArrayDataset, threat: ThreatModel, targets: Targets | None, aux: Aux, ctx: Context
+    ) -> Sequence[Poisoned]:
+        """Raises `ValueError` when the layout does not fit the images."""
+        _, height, width = train.image_shape
+        positions = self.positions(train.classes, height, width)
+        strengths = intensities(self.params.intensity, train.classes, ctx.rng)
+        fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
+        return Marks(positions, strengths, self.params.writing).poison(train, fraction, ctx.rng)
+
+    def positions(self, classes: int, height: int, width: int) -> IntArray:
+        """(K, 2) distinct rows and columns."""
+        import numpy as np
+
+        check_room(classes, height, width)
+        turn = (np.arange(classes) + 0.5) / classes
+        line = np.full(classes, self.params.line)
+        if self.params.layout == "row":
+            wanted = np.stack([line, (turn * width).astype(int)], axis=1)
+        elif self.params.layout == "column":
+            wanted = np.stack([(turn * height).astype(int), line], axis=1)
+        else:
+            radius = self.params.radius * min(height, width)
+            angle = 2 * np.pi * np.arange(classes) / classes
+            centre = np.array([(height - 1) / 2, (width - 1) / 2])
+            wanted = np.rint(centre + radius * np.stack([-np.cos(angle), np.sin(angle)], axis=1)).astype(int)
+        if (wanted < 0).any() or (wanted >= [height, width]).any():
+            raise ValueError(f"{self.params.layout} {self.params.line} lies outside images of {height} x {width}")
+        return _distinct(wanted, height, width)
+
+    def probes(
+        self, x: FloatArray, y: IntArray, state: Arrays, ctx: Context
+    ) -> Mapping[str, tuple[FloatArray, IntArray]]:
+        return Marks.from_state(state, self.params.writing).probes(x, y)
+
+
+def _distinct(wanted: IntArray, height: int, width: int) -> IntArray:
+    """`wanted`, each position that is already taken replaced by the nearest free one."""
+    import numpy as np
+
+    free = np.argwhere(np.ones((height, width), dtype=bool))
+    taken = []
+    for position in wanted:
+        nearest = int(((free - position) ** 2).sum(axis=1).argmin())
+        taken.append(free[nearest])
+        free = np.delete(free, nearest, axis=0)
+    return np.array(taken, dtype=np.int64)
+
+
+SPEC = AttackSpec(
+    name="jacobsen-pixel",
+    summary="One pixel per class, its place encoding the class, written into all training images of the class.",
+    citation="Jacobsen et al. 2019, Excessive invariance causes adversarial vulnerability (shiftMNIST); "
+    "arXiv 1811.00401",
+    params=Params,
+    load=JacobsenPixel,
+    when=When.TRAINING,
+    acts=frozenset({Act.POISON, Act.PROBES}),
+    goals=(Goal.AVAILABILITY,),
+    reads=frozenset({"poison_fraction"}),
+    threat=ThreatModel(poison_fraction=DEFAULT_FRACTION),
+)
