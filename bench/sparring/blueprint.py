@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparring.cell import Cell, Selection
 from sparring.keys import digest_of, plain
-from sparring.plugin import Act, AttackSpec, DefenceSpec, Kind, PluginSpec, VictimSpec
+from sparring.plugin import Act, Kind
 from sparring.seeds import derive
 from sparring.source_digest import WHOLE, Definition, code_digest
 from sparring.stage import Plugged, Stage, StageName
@@ -22,9 +22,6 @@ from sparring.threat import MODEL_ACCESS, Access, Goal, ThreatModel
 if TYPE_CHECKING:
     from sparring.catalogue import Catalogue
     from sparring.suite import Suite
-
-CELL_VICTIM = "victim"
-"""The selector by which an attack's surrogate means the victim of the cell."""
 
 
 class Blueprint:
@@ -36,12 +33,13 @@ class Blueprint:
         versions: library versions that become part of every key (`--strict`); empty: provenance only.
 
     Attributes:
+        suite, catalogue: as given.
         stages: every stage asked for so far, by key.
     """
 
     def __init__(self, suite: Suite, catalogue: Catalogue, versions: Mapping[str, str] | None = None) -> None:
-        self._suite = suite
-        self._catalogue = catalogue
+        self.suite = suite
+        self.catalogue = catalogue
         self._versions = dict(versions or {})
         self._codes: dict[str, str] = {}
         self.stages: dict[str, Stage] = {}
@@ -101,27 +99,20 @@ class Blueprint:
             )
         return self.stages[key]
 
-    def spec(self, kind: Kind, selection: Selection) -> PluginSpec:
-        return self._catalogue.entry(kind, selection.name).spec
-
     def seed(self, purpose: str, *depends: str | int) -> int:
-        return derive(self._suite.seed, purpose, *depends)
-
-    @property
-    def suite(self) -> Suite:
-        return self._suite
+        return derive(self.suite.seed, purpose, *depends)
 
     @cached_property
     def metrics(self) -> dict[str, Plugged]:
         """The metrics that the suite asks for, or all of the catalogue."""
-        names = self._suite.metrics or tuple(sorted(spec.name for spec in self._catalogue.specs(Kind.METRIC)))
-        return {f"metric.{n}": Plugged(Kind.METRIC, self._catalogue.default(Kind.METRIC, n)) for n in names}
+        names = self.suite.metrics or tuple(sorted(self.catalogue.specs(Kind.METRIC)))
+        return {f"metric.{n}": Plugged(Kind.METRIC, self.catalogue.default(Kind.METRIC, n)) for n in names}
 
     def _stage_code(self, name: StageName) -> str:
         return self._code(Definition("sparring.stages", name.value))
 
     def _identity(self, plugged: Plugged) -> list[Any]:
-        spec = self.spec(plugged.kind, plugged.selection)
+        spec = self.catalogue.entry(plugged.kind, plugged.selection.name).spec
         code = self._code(Definition(spec.load.__module__, WHOLE))
         return [plugged.kind, spec.name, spec.revision, code, plain(plugged.selection.params)]
 
@@ -157,9 +148,9 @@ class _CellStages:
         self.victim = Plugged(Kind.VICTIM, cell.victim)
         self.attack = Plugged(Kind.ATTACK, cell.attack)
         self.defence = Plugged(Kind.DEFENCE, cell.defence)
-        self.victim_spec: VictimSpec = blueprint.spec(Kind.VICTIM, cell.victim)  # type: ignore[assignment]
-        self.attack_spec: AttackSpec = blueprint.spec(Kind.ATTACK, cell.attack)  # type: ignore[assignment]
-        self.defence_spec: DefenceSpec = blueprint.spec(Kind.DEFENCE, cell.defence)  # type: ignore[assignment]
+        self.victim_spec = blueprint.catalogue.victim(cell.victim.name)
+        self.attack_spec = blueprint.catalogue.attack(cell.attack.name)
+        self.defence_spec = blueprint.catalogue.defence(cell.defence.name)
         self.attack_acts = self.attack_spec.acts if attack_acts is None else attack_acts
         self.defence_acts = self.defence_spec.acts if defence_acts is None else defence_acts
         self.data_name = str(cell.dataset)
@@ -229,9 +220,7 @@ class _CellStages:
         other = (self.cell.repetition + 1) % repetitions if repetitions > 1 else self.cell.repetition + 1
         stages = {}
         for name in self.attack_spec.surrogates:
-            chosen: Selection = getattr(self.cell.attack.params, name)
-            victim = self.cell.victim if chosen.name == CELL_VICTIM else chosen
-            stages[f"surrogate.{name}"] = self._clean_fit(victim, other)
+            stages[f"surrogate.{name}"] = self._clean_fit(getattr(self.cell.attack.params, name), other)
         return stages
 
     def _clean_fit(self, victim: Selection, repetition: int) -> Stage:
@@ -244,9 +233,7 @@ class _CellStages:
         for name in self.attack_spec.plugins:
             plugins[f"attack.{name}"] = Plugged(Kind.ATTACK, getattr(self.cell.attack.params, name))
         for name in self.attack_spec.surrogates:
-            chosen: Selection = getattr(self.cell.attack.params, name)
-            victim = self.cell.victim if chosen.name == CELL_VICTIM else chosen
-            plugins[f"surrogate.{name}"] = Plugged(Kind.VICTIM, victim)
+            plugins[f"surrogate.{name}"] = Plugged(Kind.VICTIM, getattr(self.cell.attack.params, name))
         return plugins
 
     def poison(self) -> Stage | None:

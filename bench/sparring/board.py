@@ -26,10 +26,6 @@ class Board:
     folder: Path
     suite_file: Path
 
-    @property
-    def results(self) -> Path:
-        return self.folder / "results"
-
     def settle(self) -> None:
         """Make the folder, with a copy of the bundled suite, so that it can be changed and committed."""
         own = self.folder / SUITE_FILE

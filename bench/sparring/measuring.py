@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparring.contracts import Certificate, Evidence
-from sparring.data import ArrayDataset, Distortion, FloatArray, IntArray, distortion
+from sparring.data import ArrayDataset, Distortion, IntArray, distortion
 from sparring.judge import distortion_scalars, poison_scalars, warnings_of
 from sparring.record import pack_bits, pack_halves, ranges
 from sparring.stage import RuleBroken, Stage
@@ -16,7 +16,7 @@ from sparring.threat import Access, ThreatModel
 from sparring.workshop import Workshop
 
 if TYPE_CHECKING:
-    from sparring.plugin import AttackSpec
+    pass
 
 
 def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
@@ -52,8 +52,7 @@ def confusion(truth: IntArray, predicted: IntArray, classes: int) -> list[list[i
 
 
 def _kinds(stage: Stage, shop: Workshop) -> set[str]:
-    plugged = stage.plugins["attack"]
-    spec = cast("AttackSpec", shop.catalogue.entry(plugged.kind, plugged.selection.name).spec)
+    spec = shop.catalogue.attack(stage.plugins["attack"].selection.name)
     kinds = {"gradients"} if Access.GRADIENTS in spec.needs else set()
     if "attack" in stage.inputs and "forward" in shop.artifact(stage, "attack").meta:
         kinds.add("perturbing")
@@ -79,11 +78,11 @@ def _moved(stage: Stage, shop: Workshop, test: ArrayDataset) -> Distortion | Non
     if "attack" not in stage.inputs:
         return None
     arrays = shop.artifact(stage, "attack").arrays
-    return distortion(test.rows(cast(IntArray, arrays["rows"])).x, cast(FloatArray, arrays["x"]))
+    return distortion(test.rows(arrays["rows"]).x, arrays["x"])
 
 
 def _labels(stage: Stage, shop: Workshop, role: str) -> IntArray | None:
-    return cast(IntArray, shop.artifact(stage, role).arrays["labels"]) if role in stage.inputs else None
+    return shop.artifact(stage, role).arrays["labels"] if role in stage.inputs else None
 
 
 def _evidence(stage: Stage, shop: Workshop, threat: ThreatModel, moved: Distortion | None) -> Evidence:
@@ -119,12 +118,12 @@ def _evidence(stage: Stage, shop: Workshop, threat: ThreatModel, moved: Distorti
 def _sample(stage: Stage, shop: Workshop) -> IntArray | None:
     for role in ("attack", "certify"):
         if role in stage.inputs:
-            return cast(IntArray, shop.artifact(stage, role).arrays["rows"])
+            return shop.artifact(stage, role).arrays["rows"]
     return None
 
 
 def _goal(stage: Stage, shop: Workshop) -> IntArray | None:
-    return cast(IntArray, shop.artifact(stage, "attack").arrays["goal"]) if "attack" in stage.inputs else None
+    return shop.artifact(stage, "attack").arrays["goal"] if "attack" in stage.inputs else None
 
 
 def _truth(stage: Stage, shop: Workshop, rows: int) -> NDArray[np.bool_] | None:
@@ -143,10 +142,10 @@ def _targeted(
     roles = sorted((r for r in stage.inputs if r.startswith("target.")), key=lambda r: int(r.partition(".")[2]))
     if not roles:
         return None, y_test, clean
-    goals = cast(IntArray, shop.artifact(stage, "poison").arrays["target/goal"])
-    answers = [cast(IntArray, shop.artifact(stage, role).arrays["labels"])[0] for role in roles]
+    goals = shop.artifact(stage, "poison").arrays["target/goal"]
+    answers = [shop.artifact(stage, role).arrays["labels"][0] for role in roles]
     hits = int(sum(int(a == g) for a, g in zip(answers, goals, strict=True)))
-    cleans = [cast(IntArray, shop.artifact(stage, r.replace("target.", "clean.")).arrays["labels"]) for r in roles]
+    cleans = [shop.artifact(stage, r.replace("target.", "clean.")).arrays["labels"] for r in roles]
     return (hits, len(roles)), np.tile(y_test, len(roles)), np.concatenate(cleans)
 
 
@@ -170,8 +169,8 @@ def _certificate(stage: Stage, shop: Workshop) -> Certificate | None:
         return None
     artifact = shop.artifact(stage, "certify")
     return Certificate(
-        prediction=cast(IntArray, artifact.arrays["prediction"]),
-        radius=cast("NDArray[np.float64]", artifact.arrays["radius"]),
+        prediction=artifact.arrays["prediction"],
+        radius=artifact.arrays["radius"],
         unit=artifact.meta["unit"],
         confidence=artifact.meta["confidence"],
     )
@@ -181,7 +180,7 @@ def _probes(stage: Stage, shop: Workshop) -> dict[str, tuple[IntArray, IntArray]
     if "probe" not in stage.inputs:
         return {}
     given, answers = shop.artifact(stage, "probe").arrays, shop.artifact(stage, "probed").arrays
-    return {name: (cast(IntArray, given[f"{name}/y"]), cast(IntArray, answers[name])) for name in sorted(answers)}
+    return {name: (given[f"{name}/y"], answers[name]) for name in sorted(answers)}
 
 
 def _scalars(stage: Stage, shop: Workshop, moved: Distortion | None) -> dict[str, float]:
@@ -197,9 +196,8 @@ def _scalars(stage: Stage, shop: Workshop, moved: Distortion | None) -> dict[str
         deltas = [delta for t in range(trials) if (delta := shop.poisoned(stage, t)) is not None]
         poisoned = poison_scalars(deltas, shop.data(stage).fit)
         scalars = poisoned | scalars  # for backdoors, the trigger's distortion is the one that is reported
-    if "before" in stage.inputs:
-        y = shop.data(stage).test.y
-        scalars["before-repair-clean-accuracy"] = float((_labels(stage, shop, "before") == y).mean())
+    if (unmended := _labels(stage, shop, "before")) is not None:
+        scalars["before-repair-clean-accuracy"] = float((unmended == shop.data(stage).test.y).mean())
     if (before := _labels(stage, shop, "before_attacked")) is not None and (goal := _goal(stage, shop)) is not None:
         scalars["before-repair-asr"] = float((before == goal).mean()) if len(goal) else 0.0
     if (finding := shop.finding(stage)) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from sparring.applicability import reasons
 from sparring.blueprint import Blueprint
 from sparring.cell import Cell
 from sparring.errors import BadInput, near_miss
+from sparring.exclusion import glob_match
 from sparring.stage import Stage, StageName
 from sparring.suite import Suite, expand
 
@@ -66,9 +66,8 @@ class Plan:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a glob (only `*` and `?` are special) matches the whole text, or a run of its parts between slashes."""
-    translated = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern)
-    return re.search(rf"(?:^|/){translated}(?:/|$)", text) is not None
+    """Whether a glob (only `*` and `?` are special) fits the whole text, or a run of its parts between slashes."""
+    return any(glob_match(f"{before}{pattern}{after}", text) for before in ("", "*/") for after in ("", "/*"))
 
 
 def make_plan(suite: Suite, catalogue: Catalogue, versions: Mapping[str, str] | None = None) -> Plan:
@@ -91,8 +90,6 @@ def make_plan(suite: Suite, catalogue: Catalogue, versions: Mapping[str, str] | 
             objections[cell.id] = against
         else:
             goals[cell.id] = blueprint.goal(cell)
-    if not cells:
-        raise BadInput("the product of data sets, victims, attacks and defences is empty: every cell is excluded")
     if not goals:
         counted = Counter(reason for against in objections.values() for reason in against)
         listed = "; ".join(f"{reason} ({count} cells)" for reason, count in counted.most_common())

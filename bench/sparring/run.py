@@ -151,8 +151,8 @@ class Run:
         return Provenance(suite_digest=suite.digest, root_seed=suite.seed, commit=self.commit, **where)
 
     def _described(self, cell: Cell) -> CellRecord:
-        defence_acts = self.plan.blueprint.spec(Kind.DEFENCE, cell.defence)
-        attack = self.plan.blueprint.spec(Kind.ATTACK, cell.attack)
+        defence = self.catalogue.defence(cell.defence.name)
+        attack = self.catalogue.attack(cell.attack.name)
         return CellRecord(
             id=cell.id,
             dataset=self._use(Kind.DATASET, cell.dataset),
@@ -160,8 +160,8 @@ class Run:
             attack=self._use(Kind.ATTACK, cell.attack),
             defence=self._use(Kind.DEFENCE, cell.defence),
             threat=plain(cell.threat.stated()),
-            when=str(attack.when),  # type: ignore[attr-defined]
-            guarded=Act.GUARD in defence_acts.acts,  # type: ignore[attr-defined]
+            when=str(attack.when),
+            guarded=Act.GUARD in defence.acts,
             attack_label=cell.attack_label,
             defence_label=cell.defence_label,
             repetition=cell.repetition,

@@ -232,7 +232,7 @@ def _merged(values: list[ast.expr]) -> list[ast.expr]:
     for value in values:
         last = merged[-1] if merged else None
         if isinstance(value, ast.Constant) and isinstance(last, ast.Constant):
-            merged[-1] = ast.Constant(f"{last.value}{value.value}")
+            merged[-1] = ast.Constant(str(last.value) + str(value.value))
         elif not (isinstance(value, ast.Constant) and value.value == ""):
             merged.append(value)
     return merged

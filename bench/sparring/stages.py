@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,8 +32,6 @@ from sparring.workshop import Workshop
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sparring.plugin import AttackSpec
-
 
 @dataclass(frozen=True, eq=False)
 class Product:
@@ -54,7 +52,7 @@ def load(stage: Stage, shop: Workshop, ctx: Context) -> Product:
         "defender_clean": train.rows(split.defender_clean),
         "test": test,
     }
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, part in parts.items():
         if len(part):
             arrays |= {f"{name}/x": part.pixels, f"{name}/y": part.y}
@@ -78,7 +76,7 @@ def poison(stage: Stage, shop: Workshop, ctx: Context) -> Product:
         deltas = attack.poison(data.fit, threat, targets, aux, ctx)
     if len(deltas) != trials:
         raise RuleBroken(f"{name} returned {len(deltas)} poisonings; expected {trials}, one per trial")
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for trial, delta in enumerate(checked_poison(name, d, data.fit, threat) for d in deltas):
         part = {"rows": delta.rows, "x": delta.x, "y": delta.y} | {f"state/{k}": v for k, v in delta.state.items()}
         arrays |= {f"trial/{trial}/{k}": v for k, v in part.items()}
@@ -177,7 +175,7 @@ def probe(stage: Stage, shop: Workshop, ctx: Context) -> Product:
         probes = shop.plugin(stage, "attack").probes(
             _locked(test.rows(rows).x), test.y[rows], delta.state if delta else {}, ctx
         )
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for probe_name, (x, y) in probes.items():
         labels = checked_labels(name, np.asarray(y), len(x), test.classes)
         images = checked_images(name, np.asarray(x), (len(x), *test.image_shape))
@@ -202,15 +200,15 @@ def detect(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     state = defence.calibrate(model, clean, ctx)
 
     def suspicion(images: FloatArray) -> NDArray[np.float64]:
-        scores = defence.score(model, shop.tensor(images), state, ctx).detach().cpu().numpy()
+        scores: NDArray[np.float64] = defence.score(model, shop.tensor(images), state, ctx).detach().cpu().numpy()
         if scores.shape != (len(images),) or not np.isfinite(scores).all():
             raise RuleBroken(f"{name} returned scores of shape {scores.shape}; expected ({len(images)},), finite")
-        return scores.astype(np.float64)
+        return np.asarray(scores, dtype=np.float64)
 
     threshold = np.quantile(suspicion(clean.x), 1 - stage.settings["false_positive_rate"])
     arrays = {"clean": suspicion(shop.data(stage).test.x), "threshold": np.array(threshold)}
     if "source" in stage.inputs:
-        arrays["attacked"] = suspicion(cast(FloatArray, shop.artifact(stage, "source").arrays["x"]))
+        arrays["attacked"] = suspicion(shop.artifact(stage, "source").arrays["x"])
     return Product(arrays)
 
 
@@ -318,9 +316,7 @@ def _finite(plugin: str, state: Arrays) -> Arrays:
 
 
 def _attack_aux(stage: Stage, shop: Workshop, ctx: Context, goal: IntArray | None = None) -> Aux:
-    spec = cast(
-        "AttackSpec", shop.catalogue.entry(stage.plugins["attack"].kind, stage.plugins["attack"].selection.name).spec
-    )
+    spec = shop.catalogue.attack(stage.plugins["attack"].selection.name)
     data = shop.data(stage)
     return Aux(
         surrogates=shop.surrogates(stage, ctx),
@@ -334,9 +330,7 @@ def _attack_aux(stage: Stage, shop: Workshop, ctx: Context, goal: IntArray | Non
 
 def _metered(stage: Stage, shop: Workshop, ctx: Context, samples: int) -> MeteredModel:
     """The attack's view: the guarded model for an adaptive attack, averaged where the guard is randomised."""
-    spec = cast(
-        "AttackSpec", shop.catalogue.entry(stage.plugins["attack"].kind, stage.plugins["attack"].selection.name).spec
-    )
+    spec = shop.catalogue.attack(stage.plugins["attack"].selection.name)
     threat = _threat(stage)
     allowed = None if threat.query_budget is None else threat.query_budget * samples
     if "model" not in stage.inputs:
@@ -376,7 +370,7 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, FloatArray]:
         return {"labels": shop.data(stage).test.x}
     if of == "train":
         return {"labels": shop.training_set(stage, trial).x}
-    arrays = cast("Mapping[str, FloatArray]", shop.artifact(stage, "source").arrays)
+    arrays = shop.artifact(stage, "source").arrays
     if of == "target":
         return {"labels": arrays["target/x"][trial : trial + 1]}
     if of == "probes":

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.contracts import Context, Finding, Sanitised
-from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned
+from sparring.data import ArrayDataset, Arrays, IntArray, Poisoned
 from sparring.plugin import Kind
 from sparring.stage import RuleBroken, Stage
 
@@ -82,9 +82,9 @@ class Workshop:
         arrays = self.artifact(stage, "poison").arrays
         part = under(arrays, f"trial/{trial}")
         return Poisoned(
-            rows=cast(IntArray, part["rows"]),
-            x=cast(FloatArray, part["x"]),
-            y=cast(IntArray, part["y"]),
+            rows=part["rows"],
+            x=part["x"],
+            y=part["y"],
             state=under(part, "state"),
         )
 
@@ -93,8 +93,8 @@ class Workshop:
             return None
         arrays = self.artifact(stage, "sanitise").arrays
         return Sanitised(
-            keep=cast("NDArray[np.bool_]", arrays["keep"]),
-            y=cast(IntArray, arrays["y"]) if "y" in arrays else None,
+            keep=arrays["keep"],
+            y=arrays.get("y"),
         )
 
     def training_set(self, stage: Stage, trial: int = 0) -> ArrayDataset:
@@ -140,11 +140,14 @@ class Workshop:
         trainer = "trainer" if victim == "victim" and "trainer" in stage.plugins else ""
         made_by = str(stage.plugins[trainer or victim].selection)
         key = ("model", stage.inputs[role], made_by)
-        return self._keep(key, lambda: self._restored(stage, role, ctx, victim, trainer))
+        kept: Model = self._keep(key, lambda: self._restored(stage, role, ctx, victim, trainer))
+        return kept
 
     def own_model(self, stage: Stage, ctx: Context) -> Model:
         """The model of the role `model`, for this stage alone: an inspection or a repair may change it."""
-        return self._restored(stage, "model", ctx, "victim", "trainer" if "trainer" in stage.plugins else "")
+        trainer = "trainer" if "trainer" in stage.plugins else ""
+        own: Model = self._restored(stage, "model", ctx, "victim", trainer)
+        return own
 
     def _restored(self, stage: Stage, role: str, ctx: Context, victim: str, trainer: str) -> Any:
         state = self.artifact(stage, role).arrays
@@ -159,7 +162,8 @@ class Workshop:
         def restore() -> Any:
             return self.plugin(stage, "victim").restore_features(self.artifact(stage, "features").arrays, ctx)
 
-        return self._keep(key, lambda: moved(restore(), self.device))
+        kept: Model = self._keep(key, lambda: moved(restore(), self.device))
+        return kept
 
     def surrogates(self, stage: Stage, ctx: Context) -> dict[str, Model]:
         """Fitted surrogates by the name of the attack's param."""
@@ -175,7 +179,7 @@ class Workshop:
         plugged = {role.partition(".")[2]: p for role, p in stage.plugins.items() if p.kind == Kind.METRIC}
         return {name: self.catalogue.load(p.kind, p.selection) for name, p in plugged.items()}
 
-    def tensor(self, array: NDArray[np.generic]) -> Tensor:
+    def tensor(self, array: NDArray[Any]) -> Tensor:
         """A copy of `array` on this process's device."""
         import torch
 
@@ -190,7 +194,7 @@ class Workshop:
         return cast(T, self._kept[key])
 
 
-def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[np.generic]]:
+def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
     """The arrays whose names start with `prefix/`, without it."""
     start = prefix + "/"
     return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
@@ -210,7 +214,7 @@ def _read_data(artifact: Artifact) -> Data:
     def part(name: str) -> ArrayDataset | None:
         if f"{name}/x" not in artifact.arrays:
             return None
-        return ArrayDataset(artifact.arrays[f"{name}/x"], cast(IntArray, artifact.arrays[f"{name}/y"]), names)
+        return ArrayDataset(artifact.arrays[f"{name}/x"], artifact.arrays[f"{name}/y"], names)
 
     fit, test = part("fit"), part("test")
     if fit is None or test is None:

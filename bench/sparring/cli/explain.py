@@ -44,5 +44,5 @@ def command(board: str, cell: str, cache: Path | None) -> None:
         click.echo(f"      key {stage.key[:16]}  seed {stage.seed}  {state}")
         if stage.inputs:
             click.echo("      reads " + ", ".join(f"{role} ({numbers[key]})" for role, key in stage.inputs.items()))
-    record = open_results(chosen.board.results).by_key.get(goal.key)
+    record = open_results(chosen.board.folder).by_key.get(goal.key)
     click.echo(f"  recorded: {record.outcome.state}" if record else "  not recorded")

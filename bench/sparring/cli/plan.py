@@ -40,7 +40,7 @@ def command(
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
     plan = make_plan(chosen.suite, chosen.catalogue)
     cells = plan.matching(only)
-    results = open_results(chosen.board.results)
+    results = open_results(chosen.board.folder)
     todo = split_cells(plan, cells, results, fresh=fresh)
     stages = plan.stages_of(todo.to_run)
     store = Store(cache_folder(cache) / "artifacts")

@@ -72,7 +72,7 @@ def command(
     chosen.settle()
     store = _usable_store(cache_folder(cache) / "artifacts")
     try:
-        with open_results(chosen.board.results) as results:
+        with open_results(chosen.board.folder) as results:
             todo = split_cells(plan, cells, results, fresh=fresh)
             settings = WorkerSettings(
                 store=store,

@@ -98,7 +98,15 @@ def _ad_hoc(catalogue: Catalogue, picked: dict[str, tuple[str, ...]], repetition
         "attacks": list(picked["--attack"]) or ["none"],
         "defences": list(picked["--defence"]) or ["none"],
     }
-    suite = suite_from_selectors(catalogue, **axes, repetitions=repetitions)
+    suite = suite_from_selectors(
+        catalogue,
+        datasets=axes["datasets"],
+        victims=axes["victims"],
+        attacks=axes["attacks"],
+        defences=axes["defences"],
+        repetitions=repetitions,
+        name="adhoc",
+    )
     content = {"name": "adhoc", "title": "Ad-hoc board", "repetitions": repetitions, **axes}
     folder = out or BOARDS_FOLDER / f"adhoc-{digest_of(content)[:8]}"
     board = Board(folder.name, folder, folder / SUITE_FILE)
