@@ -1,4 +1,4 @@
-"""How a network is trained, as data; and the one loop that does it."""
+"""How a network is trained, as data. Import-light; `sparring.training_loop` is the loop that follows it."""
 
 from __future__ import annotations
 

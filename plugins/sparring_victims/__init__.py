@@ -1,0 +1,14 @@
+"""Sparring's own victims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sparring.hookspecs import hookimpl
+from sparring.plugin import VictimSpec
+from sparring_victims import cnn, linear_svm, logistic, mlp, random_forest, rbf_svm
+
+
+@hookimpl
+def sparring_victims() -> Iterable[VictimSpec]:
+    return (mlp.SPEC, cnn.SPEC, logistic.SPEC, linear_svm.SPEC, rbf_svm.SPEC, random_forest.SPEC)

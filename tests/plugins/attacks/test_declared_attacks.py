@@ -1,0 +1,60 @@
+"""What the package declares: light to import, complete, and objecting where a cell makes no sense."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pluggy
+import pytest
+
+import sparring_attacks
+from sparring import hookspecs
+from sparring.cell import Cell, Selection
+from sparring.threat import ThreatModel
+
+HEAVY = ("torch", "torchvision", "art", "torchattacks", "sklearn", "scipy", "numpy", "pydantic")
+
+
+@pytest.mark.parametrize("package", ["sparring_attacks", "sparring_defences"])
+def test_importing_and_asking_loads_nothing_heavy(package: str) -> None:
+    code = (
+        f"import sys, {package} as p\n"
+        f"hook = getattr(p, '{package}')\n"
+        f"[spec.params() for spec in hook()]\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_hooks_give_unique_names_and_load() -> None:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(sparring_attacks)
+    (specs,) = manager.hook.sparring_attacks()
+    assert [s.name for s in specs] == [
+        "none",
+        "gaussian-noise",
+        "uniform-noise",
+        "fgsm",
+        "pgd",
+        "label-flip",
+        "random-pixel",
+        "jacobsen-pixel",
+        "badnets",
+    ]
+    for spec in specs:
+        loaded = spec.load(spec.params())
+        assert all(hasattr(loaded, act.value) for act in spec.acts)
+        assert spec.reads >= spec.threat.stated().keys()
+
+
+@pytest.mark.parametrize("attack", ["label-flip", "badnets", "random-pixel"])
+def test_clean_label_threat_rules_out_attacks_that_relabel(attack: str) -> None:
+    plain = Selection("x")
+    threat = ThreatModel(label_changes=False)
+    cell = Cell(dataset=plain, victim=plain, attack=Selection(attack), defence=plain, threat=threat, repetition=0)
+    assert bool(list(sparring_attacks.sparring_objections(cell))) == (attack != "random-pixel")
+    assert not list(sparring_attacks.sparring_objections(replace(cell, threat=ThreatModel())))
