@@ -167,7 +167,7 @@ def warnings_of(
 
     Args:
         metrics: the cell's metrics.
-        answers: predictions on the attacked (or clean) inputs.
+        answers: predictions on the clean test set.
         classes: K.
         moved: distortion of inputs attacked at inference.
         gradients: whether the attack follows gradients.
@@ -185,7 +185,7 @@ def warnings_of(
             f"{still:.0%} of the inputs did not move: zero or masked gradients (Carlini et al. 2019, section 5.4)",
         )
     if len(answers) >= 20 and (share := float(np.bincount(answers, minlength=classes).max() / len(answers))) > 0.9:
-        warn("collapsed", f"{share:.0%} of the predictions are one class")
+        warn("collapsed", f"{share:.0%} of the predictions on clean images are one class")
     if poisoned and fitted is not None and fitted < 0.95:
         warn("not-fitted", f"the poisoned training set was fitted to {fitted:.1%} only: the poison is not fully tested")
     if metrics.get("clean-accuracy", 1.0) <= 1.5 / classes and not poisoned:

@@ -34,7 +34,7 @@ def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
         "samples": _samples(evidence, moved, threat),
         "warnings": warnings_of(
             metrics,
-            final,
+            evidence.clean_prediction,
             evidence.classes,
             moved if "perturbing" in _kinds(stage, shop) else None,
             gradients="gradients" in _kinds(stage, shop),
