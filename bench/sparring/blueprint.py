@@ -42,6 +42,7 @@ class Blueprint:
         self.catalogue = catalogue
         self._versions = dict(versions or {})
         self._codes: dict[str, str] = {}
+        self._identities: dict[Plugged, str] = {}
         self.stages: dict[str, Stage] = {}
 
     def goal(self, cell: Cell) -> Stage:
@@ -111,10 +112,14 @@ class Blueprint:
     def _stage_code(self, name: StageName) -> str:
         return self._code(Definition("sparring.stages", name.value))
 
-    def _identity(self, plugged: Plugged) -> list[Any]:
-        spec = self.catalogue.entry(plugged.kind, plugged.selection.name).spec
-        code = self._code(Definition(spec.load.__module__, WHOLE))
-        return [plugged.kind, spec.name, spec.revision, code, plain(plugged.selection.params)]
+    def _identity(self, plugged: Plugged) -> str:
+        """A digest of what a plugin is: its name, revision, code and parameters."""
+        if plugged not in self._identities:
+            spec = self.catalogue.entry(plugged.kind, plugged.selection.name).spec
+            code = self._code(Definition(spec.load.__module__, WHOLE))
+            content = [plugged.kind, spec.name, spec.revision, code, plain(plugged.selection.params)]
+            self._identities[plugged] = digest_of(content)
+        return self._identities[plugged]
 
     def _code(self, root: Definition) -> str:
         name = f"{root.module}:{root.name}"
@@ -195,7 +200,7 @@ class _CellStages:
             settings={"attacker_val": splits.attacker_val, "defender_clean": splits.defender_clean},
         )
 
-    @property
+    @cached_property
     def data(self) -> Stage:
         return self.load(self.cell.dataset)
 

@@ -94,7 +94,7 @@ def _uses(definition: Definition) -> tuple[Definition, ...]:
 def _narrowed(definition: Definition) -> Definition:
     """Names of the core stay names; anything else means its whole module. `from package import module` is a module."""
     inner = f"{definition.module}.{definition.name}"
-    if definition.name != WHOLE and _source_path(inner) is not None:
+    if definition.name != WHOLE and _is_package(definition.module) and _source_path(inner) is not None:
         return Definition(inner, WHOLE)
     if _is_core(definition.module):
         return definition
@@ -140,6 +140,7 @@ def _module(name: str) -> _Module:
 
 @cache
 def _source_path(name: str) -> Path | None:
+    """Where a module's source lies. Looking for `a.b` imports `a`, so ask only where `a` is a package."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
@@ -147,6 +148,11 @@ def _source_path(name: str) -> Path | None:
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     return Path(spec.origin)
+
+
+def _is_package(module: str) -> bool:
+    path = _source_path(module)
+    return path is not None and path.name == "__init__.py"
 
 
 def _bound_names(node: ast.stmt) -> Iterator[str]:
@@ -172,10 +178,8 @@ def _imports(node: ast.AST, module: str) -> Iterator[tuple[str, Definition]]:
 def _absolute(node: ast.ImportFrom, module: str) -> str:
     if not node.level:
         return node.module or ""
-    path = _source_path(module)
-    is_package = path is not None and path.name == "__init__.py"
     parts = module.split(".")
-    base = parts[: len(parts) - node.level + (1 if is_package else 0)]
+    base = parts[: len(parts) - node.level + (1 if _is_package(module) else 0)]
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
