@@ -70,10 +70,14 @@ class Catalogue:
         """All usable plugins of a kind, by name, sorted."""
         return {entry.spec.name: entry.spec for entry in self.entries(kind)}
 
+    def names(self, kind: Kind) -> list[str]:
+        """All names of a kind, sorted, also those that two distributions claim."""
+        return sorted(name for found, name in self._found if found is kind)
+
     def entries(self, kind: Kind) -> list[Entry]:
         """All usable plugins of a kind with their origin, sorted by name."""
-        keys = sorted(key for key, entries in self._found.items() if key[0] is kind and len(entries) == 1)
-        return [self._found[key][0] for key in keys]
+        claims = [self._found[kind, name] for name in self.names(kind)]
+        return [entries[0] for entries in claims if len(entries) == 1]
 
     def entry(self, kind: Kind, name: str) -> Entry:
         """One plugin with its origin.
