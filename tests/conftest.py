@@ -11,6 +11,8 @@ import pytest
 
 from distributions import make_distribution
 
+pytest_plugins = ["zoo"]
+
 Install = Callable[..., Path]
 
 

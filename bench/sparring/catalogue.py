@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparring.cell import Cell, Selection
-from sparring.discovery import Joined, Problem, join
+from sparring.discovery import Joined, Problem, join, one_line
 from sparring.errors import BadInput, inside, near_miss
 from sparring.params import sweep
 from sparring.plugin import AttackSpec, DatasetSpec, DefenceSpec, Kind, MetricSpec, PluginSpec, Spec, VictimSpec
@@ -70,10 +70,14 @@ class Catalogue:
         """All usable plugins of a kind, by name, sorted."""
         return {entry.spec.name: entry.spec for entry in self.entries(kind)}
 
+    def names(self, kind: Kind) -> list[str]:
+        """All names of a kind, sorted, also those that two distributions claim."""
+        return sorted(name for found, name in self._found if found is kind)
+
     def entries(self, kind: Kind) -> list[Entry]:
         """All usable plugins of a kind with their origin, sorted by name."""
-        keys = sorted(key for key, entries in self._found.items() if key[0] is kind and len(entries) == 1)
-        return [self._found[key][0] for key in keys]
+        claims = [self._found[kind, name] for name in self.names(kind)]
+        return [entries[0] for entries in claims if len(entries) == 1]
 
     def entry(self, kind: Kind, name: str) -> Entry:
         """One plugin with its origin.
@@ -123,6 +127,10 @@ class Catalogue:
         name, settings = _name_and_settings(kind, raw)
         spec = self._usable(kind, name)
         with inside(name) if isinstance(raw, Mapping) else inside():
+            if isinstance(spec, AttackSpec) and (lifted := lift(spec, settings)[1]):
+                field = next(iter(lifted))
+                sentence = f"{name}: {field} belongs to the threat model; state it beside the outermost attack"
+                raise BadInput(sentence, trail=(field,))
             return tuple(Selection(name, params) for params in sweep(spec.params, settings, name, self._reference))
 
     def resolve_attack(self, raw: Any) -> tuple[tuple[Selection, ThreatModel], ...]:
@@ -173,7 +181,7 @@ class Catalogue:
             try:
                 found += [str(reason) for answer in source.call("sparring_objections", cell=cell) for reason in answer]
             except Exception as error:  # a plugin's own code: anything may come
-                log.warning("%s: sparring_objections failed for %s (%s)", source, cell.id, _one_line(error))
+                log.warning("%s: sparring_objections failed for %s (%s)", source, cell.id, one_line(error))
         return found
 
     def cell_finished(self, cell: Cell, outcome: Outcome) -> None:
@@ -182,7 +190,7 @@ class Catalogue:
             try:
                 source.call("sparring_cell_finished", cell=cell, outcome=outcome)
             except Exception as error:  # a plugin's own code: anything may come
-                log.warning("%s: sparring_cell_finished failed for %s (%s)", source, cell.id, _one_line(error))
+                log.warning("%s: sparring_cell_finished failed for %s (%s)", source, cell.id, one_line(error))
 
     @cached_property
     def _objectors(self) -> list[Joined]:
@@ -217,7 +225,3 @@ def _name_and_settings(kind: Kind, raw: Any) -> tuple[str, Mapping[str, Any]]:
 def _claimed_twice(kind: Kind, name: str, entries: list[Entry]) -> str:
     owners = " and ".join(f"{e.distribution} {e.version} ({e.entry_point})" for e in entries)
     return f"two plugins are called {kind} {name!r}: {owners}; uninstall one, or set SPARRING_PLUGINS"
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

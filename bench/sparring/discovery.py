@@ -71,7 +71,7 @@ class Joined:
             try:
                 returned = [spec for answer in self.call(hook) for spec in answer]
             except (Exception, SystemExit) as error:  # a plugin's own code: anything may come
-                messages.append(f"{hook} failed: {type(error).__name__}: {error}")
+                messages.append(f"{hook} failed: {one_line(error)}")
                 continue
             for spec in returned:
                 found = faults(spec, kind)
@@ -127,7 +127,7 @@ def _load(point: EntryPoint) -> tuple[Joined | None, list[Problem]]:
     except pluggy.PluginValidationError as error:
         return None, [source.problem(" ".join(str(error).split()))]
     except (Exception, SystemExit) as error:  # a plugin's own code: anything may come
-        return None, [source.problem(f"cannot be imported: {type(error).__name__}: {error}")]
+        return None, [source.problem(f"cannot be imported: {one_line(error)}")]
     problems = [source.problem(message) for message in misnamed]
     if not problems and not any(source.implements(hook) for hook in _HOOKS):
         problems.append(source.problem(f"{point.value} implements no hook of sparring"))
@@ -156,6 +156,11 @@ def _normal(name: str) -> str:
 
 def _owner(point: EntryPoint) -> tuple[str, str]:
     return (point.dist.name, point.dist.version) if point.dist is not None else ("unknown", "")
+
+
+def one_line(error: BaseException) -> str:
+    """ "RuntimeError: what went wrong", without further lines."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _installed(name: str) -> bool:

@@ -35,13 +35,13 @@ class BadInput(Exception):
 
     @property
     def key(self) -> str | None:
-        """The outermost key, `attacks` say."""
-        return next((step for step in self.trail if isinstance(step, str)), None)
+        """The outermost key, `attacks` say; `None` where the message is about that key itself."""
+        outermost = self.trail[0] if len(self.trail) > 1 else None
+        return outermost if isinstance(outermost, str) else None
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        key = None if self.key is not None and self.message.startswith(f"{self.key}:") else self.key
-        return ": ".join(part for part in (place, key, self.message) if part)
+        return ": ".join(part for part in (place, self.key, self.message) if part)
 
 
 @contextmanager

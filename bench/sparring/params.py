@@ -107,7 +107,7 @@ class _Place:
     def swept(self, hint: Any, raw: Any) -> list[Any]:
         if isinstance(raw, list | tuple) and not _reads_as_one(hint, raw):
             if not raw:
-                raise self.wrong("an empty list has no value to use")
+                raise self.wrong("has an empty list, which stands for no value")
             return [value for part in raw for value in self.swept(hint, part)]
         return self.one(hint, raw)
 

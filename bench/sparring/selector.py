@@ -75,9 +75,9 @@ class _Reader:
         self.at += found
         return found
 
-    def need(self, mark: str) -> None:
+    def need(self, mark: str, what: str) -> None:
         if not self.take(mark):
-            raise self.expected(f"'{mark}'")
+            raise self.expected(what)
 
     def expected(self, what: str) -> BadInput:
         return BadInput(f"expected {what} at column {self.at + 1} of {self.text!r}")
@@ -99,11 +99,11 @@ class _Reader:
         found: dict[str, Any] = {}
         while not self.take("]"):
             if found:
-                self.need(",")
+                self.need(",", "',' or ']'")
             key = self.word("a parameter")
             if key in found:
                 raise BadInput(f"'{key}' is set twice in {self.text!r}", trail=(key,))
-            self.need("=")
+            self.need("=", "'='")
             found[key] = self.value()
         return found
 
@@ -129,7 +129,7 @@ class _Reader:
         found: list[Any] = []
         while not self.take("]"):
             if found:
-                self.need(",")
+                self.need(",", "',' or ']'")
             found.append(self.value())
         return found
 
