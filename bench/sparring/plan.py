@@ -118,16 +118,16 @@ def split_cells(plan: Plan, cells: Sequence[Cell], results: Results, *, fresh: b
     for cell in cells:
         if cell.id in plan.objections:
             never.append(cell)
-        elif not fresh and is_recorded(plan.goals[cell.id].key, results):
+        elif not fresh and _is_recorded(cell, plan.goals[cell.id].key, results):
             recorded.append(cell)
         else:
             to_run.append(cell)
     return Split(recorded, to_run, never)
 
 
-def is_recorded(key: str, results: Results) -> bool:
-    record = results.by_key.get(key)
-    return record is not None and record.outcome.state == "scored"
+def _is_recorded(cell: Cell, key: str, results: Results) -> bool:
+    record = results.by_cell.get(cell.id)
+    return record is not None and record.key == key and record.outcome.state == "scored"
 
 
 WORKER_OF: Mapping[StageName, str] = {

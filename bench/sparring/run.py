@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sparring.cell import Cell, Selection
-from sparring.errors import BadInput
 from sparring.execution import execute
 from sparring.graph import Graph
 from sparring.keys import digest_of, plain
@@ -16,20 +15,17 @@ from sparring.plan import Plan, Split
 from sparring.plugin import Act, Kind
 from sparring.provenance import environment
 from sparring.record import CellRecord, Failed, NotApplicable, PluginUse, Provenance, Record, Scored
-from sparring.stage import Broken, Done, Stage, StageEvent, StageOutcome, WorkerSettings
+from sparring.stage import Done, Stage, StageEvent, StageOutcome, WorkerSettings
 
 if TYPE_CHECKING:
     from sparring.catalogue import Catalogue
     from sparring.engine import Engine
     from sparring.journal import Results
 
-STOPPERS = ("StoreFull", "StoreUnwritable")
-"""Failures of the store that no other cell would be spared."""
-
 
 @dataclass
 class Tally:
-    """How a run went, cell by cell and stage by stage."""
+    """How a run went, cell by cell and stage by stage. `failures` counts cells by (kind, stage, error)."""
 
     scored: int = 0
     cached: int = 0
@@ -38,7 +34,7 @@ class Tally:
     stages_run: int = 0
     stages_cached: int = 0
     seconds: float = 0.0
-    failures: list[Record] = field(default_factory=list)
+    failures: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +58,11 @@ class Run:
     commit: str | None = None
 
     def go(self, engine: Engine, watch: Callable[[StageEvent, Tally], None]) -> Tally:
-        """Run what has to be run. Every finished cell is durable before the next is waited for.
+        """Run what has to be run; every outcome is journalled as it comes.
 
         Raises:
-            BadInput: the store is full or cannot be written; what was finished is recorded.
+            StoreProblem: the store is full or cannot be written; what was finished is recorded.
+            EngineUnavailable: the engine cannot run anything.
         """
         tally = Tally(cached=len(self.todo.recorded))
         for cell in self.todo.not_applicable:
@@ -88,7 +85,6 @@ class Run:
         answered: set[str] = set()
         for key, outcome in outcomes:
             answered.add(key)
-            self._stop_if_store_failed(outcome)
             for cell in cells[key]:
                 self._note(self._finished(cell, outcome, seconds), cell, tally)
         missing = set(cells) - answered
@@ -97,18 +93,13 @@ class Run:
         self.results.flush()
         return tally
 
-    def _stop_if_store_failed(self, outcome: StageOutcome) -> None:
-        if isinstance(outcome, Broken) and outcome.error.startswith(STOPPERS):
-            self.results.flush()
-            raise BadInput(outcome.error.partition(": ")[2] + "; finished cells are recorded, run again to go on")
-
     def _note(self, record: Record, cell: Cell, tally: Tally) -> None:
         self.results.append(record)
         if isinstance(record.outcome, Scored):
             tally.scored += 1
         elif isinstance(record.outcome, Failed):
             tally.failed += 1
-            tally.failures.append(record)
+            tally.failures[record.outcome.kind, record.outcome.stage, record.outcome.error] += 1
         else:
             tally.not_applicable += 1
         self.catalogue.cell_finished(cell, record.outcome)

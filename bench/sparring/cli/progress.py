@@ -69,9 +69,9 @@ class Progress:
         self._left = TimeLeft(run, results)
         self._running: dict[str, str] = {}
         self._console = Console(stderr=True)
-        self._live = Live(console=self._console, refresh_per_second=8, transient=True, get_renderable=self._shown)
         self._tally: Tally | None = None
         self._started = self._last_line = time.monotonic()
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True, get_renderable=self._shown)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:

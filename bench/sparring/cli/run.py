@@ -11,6 +11,7 @@ import click
 
 from sparring.cli.selection import Chosen, cache_folder, choose, product_options
 from sparring.errors import BadInput
+from sparring.plugin import Kind
 
 if TYPE_CHECKING:
     from sparring.engine import Engine
@@ -59,19 +60,22 @@ def command(
     sparring run digits
     sparring run --dataset digits --victim cnn --attack 'pgd[eps=[0.1,0.3]]' --defence none
     """
+    from sparring.engine import EngineUnavailable
     from sparring.journal import ResultsUnwritable, open_results
+    from sparring.leaderboard.board import BoardUnwritable
     from sparring.plan import make_plan, split_cells
     from sparring.provenance import git_commit, library_versions
     from sparring.run import Run
     from sparring.stage import WorkerSettings
+    from sparring.store import StoreProblem
 
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
     plan = make_plan(chosen.suite, chosen.catalogue, library_versions() if strict else None)
     cells = plan.matching(only)
     runner = _engine(engine, workers, scheduler)
-    chosen.settle()
-    store = _usable_store(cache_folder(cache) / "artifacts")
     try:
+        store = _usable_store(cache_folder(cache) / "artifacts")
+        chosen.settle()
         with open_results(chosen.board.folder) as results:
             todo = split_cells(plan, cells, results, fresh=fresh)
             settings = WorkerSettings(
@@ -83,9 +87,12 @@ def command(
                 fresh=frozenset(plan.stages_of(todo.to_run)) if fresh else frozenset(),
             )
             run = Run(plan, todo, chosen.catalogue, results, settings, git_commit(chosen.board.folder))
-            tally = _watched(run, runner, results, workers)
-            _finish(chosen, plan, results)
-    except ResultsUnwritable as error:
+            tally = _watched(run, runner, results)
+            results.consolidate()
+            _show(chosen, plan, results)
+    except (StoreProblem, ResultsUnwritable, BoardUnwritable) as error:
+        raise BadInput(f"{error}; finished cells are recorded, run the same command again to go on") from error
+    except EngineUnavailable as error:
         raise BadInput(str(error)) from error
     _say_failures(tally)
     if tally.failed:
@@ -105,16 +112,13 @@ def _engine(name: str, workers: int | None, scheduler: str | None) -> Engine:
 
 
 def _usable_store(folder: Path) -> Path:
-    from sparring.store import Store, StoreProblem
+    from sparring.store import Store
 
-    try:
-        Store(folder).prepare()
-    except StoreProblem as error:
-        raise BadInput(str(error)) from error
+    Store(folder).prepare()
     return folder.resolve()
 
 
-def _watched(run: Run, engine: Engine, results: Results, workers: int | None) -> Tally:
+def _watched(run: Run, engine: Engine, results: Results) -> Tally:
     from sparring.cli.progress import Progress
 
     started = time.monotonic()
@@ -124,18 +128,24 @@ def _watched(run: Run, engine: Engine, results: Results, workers: int | None) ->
     return tally
 
 
-def _finish(chosen: Chosen, plan: Plan, results: Results) -> None:
-    """Sort the records into their file, render, and show the table."""
-    from sparring.leaderboard.board import render_board
+def _show(chosen: Chosen, plan: Plan, results: Results) -> None:
+    """Render the leaderboard from the records, print it, and say where it lies."""
+    from rich.console import Console
 
-    results.consolidate()
-    rendered = render_board(chosen.board.folder)
-    click.echo(rendered)
+    from sparring.leaderboard.board import load_board, write_board
+    from sparring.leaderboard.table import ExpectedCell
+    from sparring.leaderboard.terminal import show
+
+    folder, suite = chosen.board.folder, chosen.suite
+    expected = [ExpectedCell.of(cell) for cell in plan.cells]
+    specs = [chosen.catalogue.metric(name) for name in chosen.catalogue.specs(Kind.METRIC)]
+    metrics = {spec.name: (spec.definition, spec.direction.value, spec.unit) for spec in specs}
+    board = load_board(folder, suite.title or suite.name, suite.description, expected, metrics, results)
+    show(board, Console(), write_board(folder, board))
+    for problem in results.problems:
+        click.echo(str(problem), err=True)
 
 
 def _say_failures(tally: Tally) -> None:
-    from collections import Counter
-
-    said = Counter((r.outcome.stage, r.outcome.kind, r.outcome.error) for r in tally.failures)  # type: ignore[union-attr]
-    for (stage, kind, error), count in said.most_common(10):
+    for (kind, stage, error), count in tally.failures.most_common(10):
         click.echo(f"failed ({kind}) in {count} cells: {stage}: {error}", err=True)
