@@ -79,9 +79,13 @@ def write_tensors(file: IO[bytes], arrays: Arrays, meta: Mapping[str, Any]) -> s
     text = _json(header).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
-    for part in (len(text).to_bytes(8, "little"), text, *(_bytes(arrays[name]) for name in order)):
-        file.write(part)
-        digest.update(part)
+    head = len(text).to_bytes(8, "little") + text
+    file.write(head)
+    digest.update(head)
+    for name in order:
+        flat = _bytes(arrays[name])
+        file.write(flat.data)
+        digest.update(flat.data)
     return digest.hexdigest()
 
 
@@ -129,9 +133,9 @@ def _dtype_name(name: str, dtype: np.dtype[Any]) -> str:
     return _NAMES[little]
 
 
-def _bytes(array: NDArray[np.generic]) -> memoryview:
+def _bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return memoryview(little.reshape(-1).view(np.uint8))
+    return little.reshape(-1).view(np.uint8)
 
 
 def _json(value: Any) -> str:

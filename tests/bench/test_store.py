@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors import numpy as reference
+
 from sparring.store import Damaged, Store, StoreFull, StoreUnwritable
 
 KEY = hashlib.sha256(b"one").hexdigest()

@@ -1,0 +1,269 @@
+"""The engines on Dask: processes of this machine, or any cluster.
+
+Dask places tasks, moves their results and notices dead workers. Which chains may run is known here (`Frontier`), and
+artifacts lie in the store, so tasks need nothing of each other: Dask sees independent tasks only, which it hands to
+the first free worker, and loses no finished stage with a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
+
+from sparring.engine.failures import Halt, broken
+from sparring.engine.frontier import Frontier
+from sparring.engine.interface import IMPORTS, EngineUnavailable, Watch
+from sparring.graph import Chain, Graph
+from sparring.stage import Execute, FailureKind, Stage, StageEvent, StageOutcome, WorkerSettings
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+WINDOW: Final = 256  # chains that Dask knows at one time
+PATIENCE: Final = 10.0  # seconds to reach a scheduler, and again for its first worker
+PAUSE: Final = 0.01  # seconds between two looks for results
+_CONFIG: Final = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.worker-saturation": 1.0,  # nothing waits behind a long stage while a worker is free
+    "distributed.admin.system-monitor.interval": "10s",
+}
+
+
+class LocalEngine:
+    """Processes of this machine: a Dask `LocalCluster`, each worker supervising one process that runs stages.
+
+    Args:
+        workers: processes; `None`: one for each core that this process may use.
+        window: chains that Dask is given at one time.
+        imports: modules that processes import before the clock of their first stage starts.
+    """
+
+    def __init__(self, workers: int | None = None, window: int = WINDOW, imports: tuple[str, ...] = IMPORTS) -> None:
+        self._workers = workers or usable_cores()
+        self._window = window
+        self._imports = imports
+
+    def run(
+        self, graph: Graph, execute: Execute, settings: WorkerSettings, watch: Watch
+    ) -> Iterator[tuple[str, StageOutcome]]:
+        """See `Engine.run`."""
+        with _local_client(self._workers) as client:
+            yield from _run(client, graph, (execute, settings, self._imports), self._window, watch)
+
+
+class DaskEngine:
+    """Any running Dask cluster whose workers have `sparring` and the plugins installed and see the store's folder.
+
+    Args:
+        address: of the scheduler, "tcp://host:8786".
+        window: as for `LocalEngine`; should exceed the number of the cluster's threads.
+        imports: as for `LocalEngine`.
+    """
+
+    def __init__(self, address: str, window: int = 4 * WINDOW, imports: tuple[str, ...] = IMPORTS) -> None:
+        self._address = address
+        self._window = window
+        self._imports = imports
+
+    def run(
+        self, graph: Graph, execute: Execute, settings: WorkerSettings, watch: Watch
+    ) -> Iterator[tuple[str, StageOutcome]]:
+        """See `Engine.run`."""
+        with _remote_client(self._address) as client:
+            yield from _run(client, graph, (execute, settings, self._imports), self._window, watch)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(
+    client: Client, graph: Graph, setup: tuple[Execute, WorkerSettings, tuple[str, ...]], window: int, watch: Watch
+) -> Iterator[tuple[str, StageOutcome]]:
+    from sparring.engine.worker import StageRunner
+
+    run = f"sparring-{uuid.uuid4().hex}"
+    frontier = Frontier(graph)
+    try:
+        client.register_plugin(StageRunner(run, pickle.dumps(setup), setup[1]))
+    except Exception as problem:
+        raise EngineUnavailable(f"the Dask workers cannot run sparring: {problem}") from problem
+    driver = _Driver(client, run, frontier, window, watch)
+    try:
+        yield from driver.outcomes()
+    finally:
+        driver.forget()
+        with suppress(Exception):  # the scheduler may be gone; its workers then stop by themselves
+            client.unregister_worker_plugin(run)
+
+
+class _Driver:
+    """Keeps a window of chains with Dask, and turns what comes back into outcomes."""
+
+    def __init__(self, client: Client, run: str, frontier: Frontier, window: int, watch: Watch) -> None:
+        from distributed import as_completed
+
+        self._client = client
+        self._run = run
+        self._frontier = frontier
+        self._window = window
+        self._watch = watch
+        self._flying: dict[str, Chain] = {}
+        self._stages: dict[str, Stage] = {}  # of the flying chains
+        self._started: SimpleQueue[str] = SimpleQueue()
+        self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+        client.subscribe_topic(run, lambda event: self._started.put(event[1]))
+
+    def outcomes(self) -> Iterator[tuple[str, StageOutcome]]:
+        while self._frontier.open:
+            if len(self._flying) <= self._window - self._window // 4:
+                self._submit(self._frontier.take(self._window - len(self._flying)))
+            self._tell_started()
+            batch = self._completed.next_batch(block=False)
+            if not batch:
+                time.sleep(PAUSE)
+            for future, result in batch:
+                yield from self._landed(future, result)
+
+    def forget(self) -> None:
+        """Let go of what is not finished, so that no worker begins it."""
+        self._completed.clear()
+        self._flying.clear()
+
+    def _submit(self, ready: list[tuple[int, Chain]]) -> None:
+        from sparring.engine.worker import Task, run_task
+
+        if not ready:
+            return
+        tasks, keys = [], []
+        for rank, chain in ready:
+            tasks.append(Task(self._run, tuple(_posted(stage) for stage in chain.stages)))
+            keys.append(f"stage-{rank:08}-{self._run}")  # Dask runs tasks of one batch in the order of their keys
+            self._flying[keys[-1]] = chain
+            self._stages.update({stage.key: stage for stage in chain.stages})
+        self._completed.update(self._client.map(run_task, tasks, key=keys, priority=-ready[0][0]))
+
+    def _landed(self, future: Any, result: Any) -> list[tuple[str, StageOutcome]]:
+        if future.status not in ("finished", "error"):
+            raise EngineUnavailable("the connection to the Dask scheduler was lost")
+        chain = self._flying.pop(future.key)
+        if isinstance(result, Halt):
+            raise result.problem
+        outcomes: tuple[StageOutcome, ...] = result
+        if future.status == "error":
+            outcomes = (broken(chain.stages[0], FailureKind.KILLED, f"its worker was lost: {result[1]}"),)
+        for stage in chain.stages:
+            del self._stages[stage.key]
+        for stage, outcome in zip(chain.stages, outcomes, strict=False):
+            self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label, outcome=outcome))
+        return self._frontier.finish(chain, outcomes)
+
+    def _tell_started(self) -> None:
+        with suppress(Empty):
+            while True:
+                stage = self._stages.get(self._started.get_nowait())
+                if stage is not None:
+                    self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label))
+
+
+def _posted(stage: Stage) -> Any:
+    from sparring.engine.supervisor import Posted
+
+    return Posted(stage.key, stage.name, stage.label, pickle.dumps(stage))
+
+
+@contextmanager
+def _local_client(workers: int) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set(_CONFIG), _quiet():
+        with _uninterrupted():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+            client = Client(cluster, set_as_default=False)
+        try:
+            yield client
+        finally:
+            with _uninterrupted():
+                _stop(client, cluster)
+
+
+def _stop(client: Client, cluster: LocalCluster) -> None:
+    """Everything of worth is in the store: kill the workers rather than wait for them to say goodbye."""
+    import psutil
+
+    client.close(timeout=2)
+    family = []
+    for nanny in cluster.workers.values():
+        nanny.close_gracefully()  # it then starts no other worker
+        with suppress(psutil.Error):
+            worker = psutil.Process(nanny.pid)
+            family += [worker, *worker.children(recursive=True)]
+            worker.kill()
+    for process in family:
+        with suppress(psutil.Error):
+            process.kill()
+    cluster.close(timeout=2)
+    psutil.wait_procs(family, timeout=2)
+
+
+@contextmanager
+def _remote_client(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    with _quiet():
+        try:
+            client = Client(address, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as problem:
+            raise EngineUnavailable(f"no Dask scheduler answers at {address}") from problem
+        try:
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError as problem:
+                raise EngineUnavailable(f"the Dask scheduler at {address} has no workers") from problem
+            yield client
+        finally:
+            client.close(timeout=2)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is left. Threads and processes started inside never see it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's remarks about lost workers and closed connections from the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,81 @@
+"""What runs inside a Dask worker: a thin supervisor of the processes that do the work."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from sparring.engine.failures import Halt
+from sparring.engine.supervisor import Posted, Supervisor
+from sparring.stage import Broken, StageOutcome, WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A chain on its way to a worker; `run` names the run it belongs to."""
+
+    run: str
+    stages: tuple[Posted, ...]
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return self.run, self.stages[-1].key
+
+
+class StageRunner(WorkerPlugin):
+    """Set up on every worker for the time of one run; one child for each of the worker's threads, made when needed.
+
+    Args:
+        run: the run's name, also the topic under which it says which stages start.
+        setup: `(execute, settings, imports)`, pickled.
+        settings: limits and threads.
+    """
+
+    def __init__(self, run: str, setup: bytes, settings: WorkerSettings) -> None:
+        self.name = run
+        self._setup = setup
+        self._settings = settings
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in the worker."""
+        self._worker = worker
+        self._supervisors: dict[int, Supervisor] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def teardown(self, worker: Worker) -> None:
+        """Called by Dask in the worker, when the run or the worker ends."""
+        with self._lock:
+            self._closed = True
+        for supervisor in self._supervisors.values():
+            supervisor.close()
+
+    def run(self, stages: tuple[Posted, ...]) -> tuple[StageOutcome, ...] | Halt:
+        """Run a chain up to the first stage that breaks."""
+        outcomes: list[StageOutcome] = []
+        for stage in stages:
+            self._worker.log_event(self.name, stage.key)
+            outcome = self._supervisor().run(stage)
+            if isinstance(outcome, Halt):
+                return outcome
+            outcomes.append(outcome)
+            if isinstance(outcome, Broken):
+                break
+        return tuple(outcomes)
+
+    def _supervisor(self) -> Supervisor:
+        with self._lock:
+            thread = threading.get_ident()
+            if thread not in self._supervisors:
+                self._supervisors[thread] = Supervisor(self._setup, self._settings)
+                if self._closed:
+                    self._supervisors[thread].close()
+            return self._supervisors[thread]
+
+
+def run_task(task: Task) -> tuple[StageOutcome, ...] | Halt:
+    """The function that Dask runs."""
+    runner = get_worker().plugins[task.run]
+    assert isinstance(runner, StageRunner)
+    return runner.run(task.stages)
