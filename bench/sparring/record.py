@@ -84,7 +84,7 @@ class Samples(_Frozen):
         sizes = {"clean_correct": -(-count // 8), "attacked_correct": -(-count // 8), "distortion": 2 * count}
         for name, size in sizes.items():
             text = getattr(self, name)
-            if text is not None and len(text) != 4 * -(-size // 3):
+            if text is not None and 3 * len(text) // 4 - (len(text) - len(text.rstrip("="))) != size:
                 raise ValueError(f"{name} does not hold {count} samples")
         return self
 

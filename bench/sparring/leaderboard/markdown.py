@@ -94,14 +94,14 @@ def _reading(board: Board) -> str:
         "## How to read the tables",
         f"- Numbers are percentages of the evaluated test images, mean ± standard deviation {over}.",
         "- Rows of attacks at inference: **robust accuracy**, the share of images classified correctly after the "
-        "attack. `none` and attacks on the training set: **clean accuracy**, on untouched test images. Higher is better "
-        "for the defender.",
+        "attack. `none` and attacks on the training set: **clean accuracy**, on untouched test images. Higher is "
+        "better for the defender.",
     ]
     if "ASR" in shorts:
         lines.append(
             "- **CA** is clean accuracy, **ASR** the attack success rate: the share of triggered images, or of "
-            "targets, that get the attacker's label. Lower is better for the defender. *k/n* counts trials, with their 95 % "
-            "Wilson interval."
+            "targets, that get the attacker's label. Lower is better for the defender. *k/n* counts trials, with their "
+            "95 % Wilson interval."
         )
     if "RA" in shorts:
         lines.append(

@@ -94,7 +94,7 @@ def worst_text(worst: WorstCase) -> str:
 def split_label(label: str) -> tuple[str, str]:
     """`pgd[epsilon=0.1,steps=20]` as ("pgd", "epsilon=0.1, steps=20")."""
     name, bracket, rest = label.partition("[")
-    if not bracket or not rest.endswith("]"):
+    if not name or not bracket or not rest.endswith("]"):
         return label, ""
     return name, re.sub(r",(?=\w+=)", ", ", rest[:-1])
 

@@ -46,7 +46,7 @@ function entryRows(cell) {
   return cell.entries.map((entry) => {
     const why = make("span", { text: entry.state });
     for (const said of entry.said) why.append(make("small", { text: said }));
-    return [entry.id, why];
+    return [why, entry.id];
   });
 }
 
@@ -91,7 +91,7 @@ function fill(cell) {
   if (cell.metrics.length) {
     body.append(heading("Metrics"), table(["metric", "mean ± std", "n", "each repetition"], metricRows(cell), [1, 2, 3]));
   }
-  body.append(heading("Repetitions"), table(["cell", "state"], entryRows(cell)));
+  body.append(heading("Repetitions"), table(["state", "cell"], entryRows(cell)));
   for (const entry of cell.entries.filter((found) => found.traceback)) {
     const summary = make("summary", { text: `Traceback of ${entry.id}` });
     body.append(make("details", {}, summary, make("pre", { text: entry.traceback })));

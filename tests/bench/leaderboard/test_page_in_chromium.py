@@ -1,0 +1,195 @@
+"""index.html as a browser sees it: nothing runs but its own script, and that works."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_records import evasion, realistic, record, scored
+
+from sparring.leaderboard.aggregate import aggregate
+from sparring.leaderboard.page import page
+from sparring.leaderboard.table import Board
+from sparring.record import Failed, Warned
+from sparring.stage import FailureKind
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+INFO = {"clean-accuracy": ("Share of untouched test images classified correctly.", "higher", "%")}
+HOSTILE = [
+    "<script>document.title='owned'</script>",
+    "</script><img src=x onerror=document.title='owned'>",
+    "<!--",
+    "\u2028",
+]
+
+
+def after(text: str, tmp_path: Path, script: str = "", width: int = 1200) -> str:
+    """The document after its script ran, and then `script` (which needs the policy taken out)."""
+    if script:
+        text = re.sub(r"<meta http-equiv[^>]*>", "", text, count=1)
+        text = text.replace("</body>", f"<script>{script}</script></body>")
+    file = tmp_path / "index.html"
+    file.write_text(text, encoding="utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, f"--window-size={width},900", "--dump-dom", file.as_uri()],
+        capture_output=True,
+        timeout=90,
+        check=True,
+    )
+    return done.stdout.decode()
+
+
+def board() -> Board:
+    return aggregate(realistic(("cnn", "mlp")), metrics=INFO, title="Digits")
+
+
+class _Outside(HTMLParser):
+    """Everything in a page that could reach out or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "srcset"):
+                self.addresses.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def hostile_board() -> Board:
+    records = []
+    for name in HOSTILE:
+        outcome = scored({"clean-accuracy": 0.5, name: 0.1}, warnings=[Warned(id=name, message=name)])
+        failed = Failed(kind=FailureKind.ERROR, stage=name, error=name, traceback=name)
+        records += [record(name, name, outcome=outcome, threat={name: name}), record(name, "none", outcome=failed)]
+    return aggregate(
+        records, metrics={HOSTILE[0]: (HOSTILE[0], HOSTILE[0], HOSTILE[0])}, title=HOSTILE[0], problems=HOSTILE
+    )
+
+
+def test_page_reaches_for_nothing_outside_itself() -> None:
+    text = page(board())
+    seen = _Outside()
+    seen.feed(text)
+    assert seen.addresses == ["data:,", "table.csv"]
+    assert seen.handlers == []
+    assert "default-src 'none'" in text
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|innerHTML", text)
+
+
+def test_hostile_names_add_no_element_and_cannot_end_the_data() -> None:
+    text = page(hostile_board())
+    seen = _Outside()
+    seen.feed(text)
+    assert seen.tags.count("script") == 2
+    assert "img" not in seen.tags
+    assert text.count("<!--") == 0
+    embedded = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert embedded is not None
+    assert "\u2028" not in embedded[1]
+    data = json.loads(embedded[1])
+    assert {cell["attack"] for cell in data["cells"]} == set(HOSTILE)
+
+
+def test_tables_are_there_without_javascript() -> None:
+    text = re.sub(r"<script.*?</script>", "", page(board()), flags=re.S)
+    words = html.unescape(re.sub(r"<[^>]*>", " ", text))
+    assert len(re.findall(r"worst case", words)) == 2
+    assert "label-flip[poison_fraction=0.2]" in words
+    assert re.search(r"\d\d\.\d\s+± \d\.\d", words)
+
+
+def test_large_confusion_matrices_and_tracebacks_are_left_to_the_records() -> None:
+    large = scored({"clean-accuracy": 0.5}, confusion=[[1] * 100] * 100)
+    failed = Failed(kind=FailureKind.ERROR, stage="fit", error="x", traceback="y" * 10**6)
+    assert len(page(aggregate([record(outcome=large), record("a", outcome=failed)]))) < 60_000
+
+
+def test_page_of_a_thousand_cells_is_small_and_quick() -> None:
+    records = realistic(("cnn", "mlp"), repetitions=10)
+    assert len(records) > 1000
+    start = time.perf_counter()
+    text = page(aggregate(records))
+    assert time.perf_counter() - start < 5
+    assert len(text) < 1_000_000
+
+
+@needs_chromium
+def test_script_runs_under_its_policy_and_shows_one_table_at_a_time(tmp_path: Path) -> None:
+    seen = after(page(board()), tmp_path)
+    assert seen[seen.index("<body") : seen.index("<footer")].count('aria-pressed="true"') == 1
+    assert len(re.findall(r'<section class="grid" style="display: none;?"', seen)) == 1
+    assert re.search(r'<output id="shown"[^>]*>\d+ of \d+</output>', seen)
+
+
+@needs_chromium
+def test_injected_script_does_not_run(tmp_path: Path) -> None:
+    injected = page(board()).replace("</main>", "<script>document.title = 'owned'</script></main>")
+    assert "<title>Digits</title>" in after(injected, tmp_path)
+
+
+@needs_chromium
+def test_hostile_names_are_only_text_in_the_page_and_its_panel(tmp_path: Path) -> None:
+    text = page(hostile_board())
+    opened = "for (const cell of data.cells) fill(cell); document.querySelector('[data-cell]').click();"
+    seen = after(text, tmp_path, opened)
+    title = re.search(r"<title>(.*?)</title>", seen, re.S)
+    assert title is not None
+    assert html.unescape(title[1]) == HOSTILE[0]
+    assert "<img" not in seen
+    assert "<dialog" in seen
+
+
+@needs_chromium
+def test_panel_shows_everything_behind_a_cell(tmp_path: Path) -> None:
+    find = "button[title='none × activation-clustering']"
+    seen = after(page(board()), tmp_path, f'document.querySelectorAll("{find}")[1].click()')
+    panel = html.unescape(seen[seen.index("<dialog") : seen.index("</dialog>")])
+    assert " open" in panel[:120]
+    for text in (
+        INFO["clean-accuracy"][0],
+        "sanitise: ValueError: n_samples=1",
+        "Traceback of digits/mlp/none/activation-clustering/r1",
+        "Confusion matrix",
+        "AMD EPYC 7763",
+        "Seconds per stage",
+    ):
+        assert text in panel
+
+
+@needs_chromium
+def test_long_table_sorts_and_filters(tmp_path: Path) -> None:
+    text = page(aggregate([evasion(f"a{i}", "none", 0, *([True] * i), *([False] * (9 - i))) for i in (3, 9, 1)]))
+    script = """
+const heads = document.querySelectorAll("#long thead button");
+heads[5].click(); heads[5].click();
+document.getElementById("words").value = "A9"; filter();
+document.title = lines[0].parentNode.rows[0].cells[2].textContent + "|" + document.getElementById("shown").textContent;
+"""
+    assert "<title>a9|1 of 3</title>" in after(text, tmp_path, script)
+
+
+@needs_chromium
+def test_page_is_no_wider_than_a_phone(tmp_path: Path) -> None:
+    text = page(board()).replace("</style>", "html { width: 400px; }</style>")
+    script = "document.title = 'over ' + [...document.querySelectorAll('body > *, main > section')].filter(" + (
+        "e => e.tagName !== 'DIALOG' && e.getBoundingClientRect().right > 401).length"
+    )
+    assert "<title>over 0</title>" in after(text, tmp_path, script)
