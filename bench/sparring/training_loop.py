@@ -27,7 +27,7 @@ from sparring.training import Recipe
 
 
 class TrainingDiverged(RuntimeError):
-    """The training loss became infinite or NaN."""
+    """The training loss or the weights became infinite or NaN."""
 
 
 def initialised(build: Callable[[], nn.Module], ctx: Context) -> nn.Module:
@@ -51,7 +51,7 @@ def train(
 
     Raises:
         ValueError: there is no image to train on.
-        TrainingDiverged: the loss of an epoch is not finite.
+        TrainingDiverged: the loss or the weights are not finite after an epoch.
         DeadlineExceeded: from `ctx.progress`.
     """
     if len(data) == 0:
@@ -108,9 +108,9 @@ class _Run:
             if time.monotonic() - spoken > 1.0:
                 self.ctx.progress(step + 1, total, f"epoch {epoch + 1} of {self.recipe.epochs}")
                 spoken = time.monotonic()
-        if not torch.isfinite(loss_sum):
+        if not (torch.isfinite(loss_sum) and all(bool(torch.isfinite(p).all()) for p in self.network.parameters())):
             raise TrainingDiverged(
-                f"the training loss is not finite in epoch {epoch + 1} of {self.recipe.epochs}; "
+                f"the training loss or the weights are not finite in epoch {epoch + 1} of {self.recipe.epochs}; "
                 f"a smaller learning rate than {self.recipe.learning_rate:g} may help"
             )
         error = int(wrong) / len(self.labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparring.plugin import DatasetSpec, param
@@ -91,16 +90,11 @@ def _as_arrays(x: Any, y: Any, names: Any) -> ArrayDataset:
     return ArrayDataset(pixels, np.asarray(y, dtype=np.int64), tuple(str(name) for name in names))
 
 
-def _folder() -> Path:
-    from sparring_datasets.files import local_root
-
-    return (local_root() or Path()) / ARCHIVES
-
-
 def _has_archives() -> bool:
     from sparring_datasets.files import local_root
 
-    return local_root() is not None and (_folder() / "cifar10_test_first1000.npz").is_file()
+    root = local_root()
+    return root is not None and (root / ARCHIVES / "cifar10_test_first1000.npz").is_file()
 
 
 def read_archives(test: str) -> tuple[ArrayDataset, ArrayDataset]:
@@ -109,8 +103,8 @@ def read_archives(test: str) -> tuple[ArrayDataset, ArrayDataset]:
     Raises:
         DatasetUnavailable: an archive is missing or damaged.
     """
-    train, names = _archive("cifar10_train_0.npz", "cifar10_train_1.npz")
-    test_part, _ = _archive(f"cifar10_test_{test}.npz")
+    test_part, names = _archive(f"cifar10_test_{test}.npz")
+    train, _ = _archive("cifar10_train_0.npz", "cifar10_train_1.npz")
     return _as_arrays(*train, names), _as_arrays(*test_part, names)
 
 
@@ -121,11 +115,14 @@ def _archive(*files: str) -> tuple[tuple[Any, Any], Any]:
     import numpy as np
 
     from sparring.contracts import DatasetUnavailable
-    from sparring_datasets.files import ROOT_VARIABLE
+    from sparring_datasets.files import ROOT_VARIABLE, local_root
 
+    root = local_root()
+    if root is None:
+        raise DatasetUnavailable(f"data set cifar10: {files[0]} is read from a local folder; set {ROOT_VARIABLE} to it")
     images, labels, names = [], [], None
     for file in files:
-        path = _folder() / file
+        path = root / ARCHIVES / file
         try:
             with np.load(path, allow_pickle=False) as archive:
                 images.append(archive["x"])

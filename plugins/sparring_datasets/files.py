@@ -34,12 +34,12 @@ def cache_folder() -> Path:
 
 
 def read_local(read: Read[T]) -> T | None:
-    """What `read` finds in the local root or else in the cache, without a download; `None`: nothing."""
+    """What `read` finds, whole, in the local root or else in the cache, without a download; `None`: nothing."""
     for folder in (local_root(), cache_folder()):
         try:
             if folder is not None and folder.is_dir():
                 return read(str(folder), False)
-        except (RuntimeError, FileNotFoundError):
+        except (RuntimeError, OSError, AssertionError, ValueError):  # missing, or damaged: torchvision raises either
             continue
     return None
 
@@ -68,7 +68,8 @@ def read_or_download(name: str, read: Read[T]) -> T:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except (OSError, RuntimeError) as refusal:
-        raise DatasetUnavailable(f"data set {name}: {_looked_in()}, and the download failed: {refusal}") from refusal
+        reason = " ".join(str(refusal).split())
+        raise DatasetUnavailable(f"data set {name}: {_looked_in()}, and the download failed: {reason}") from refusal
     return data
 
 
@@ -76,4 +77,4 @@ def _looked_in() -> str:
     root = local_root()
     if root is None:
         return f"not in the cache {cache_folder()} ({ROOT_VARIABLE}, a folder with the files, is not set)"
-    return f"neither in {root} ({ROOT_VARIABLE}) nor in the cache {cache_folder()}"
+    return f"neither whole in {root} ({ROOT_VARIABLE}) nor in the cache {cache_folder()}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparring.plugin import DatasetSpec
 from sparring_datasets.subset import SubsetParams, subset
@@ -16,8 +15,10 @@ if TYPE_CHECKING:
 class Mnist:
     """60,000 and 10,000 grey images of 28 x 28 pixels, 10 classes."""
 
-    def __init__(self, name: str, params: SubsetParams) -> None:
-        self.name = name
+    name: ClassVar[str] = "mnist"
+    torchvision_name: ClassVar[str] = "MNIST"
+
+    def __init__(self, params: SubsetParams) -> None:
         self.params = params
 
     def load(self, ctx: Context) -> tuple[ArrayDataset, ArrayDataset]:
@@ -25,12 +26,19 @@ class Mnist:
 
         from sparring_datasets.files import read_or_download
 
-        cls = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}[self.name]
+        source = getattr(datasets, self.torchvision_name)
         parts = read_or_download(
-            self.name, lambda folder, download: [cls(folder, train=t, download=download) for t in (True, False)]
+            self.name, lambda folder, download: [source(folder, train=t, download=download) for t in (True, False)]
         )
         train, test = (_as_arrays(part) for part in parts)
         return subset(self.name, train, test, self.params)
+
+
+class FashionMnist(Mnist):
+    """The same numbers and sizes, of clothing."""
+
+    name = "fashion-mnist"
+    torchvision_name = "FashionMNIST"
 
 
 def _as_arrays(part: Any) -> ArrayDataset:
@@ -47,13 +55,13 @@ SPECS = (
         summary="Handwritten digits, 28 x 28 grey, 60,000 training and 10,000 test images.",
         citation="LeCun, Cortes & Burges 1998, The MNIST database of handwritten digits",
         params=SubsetParams,
-        load=partial(Mnist, "mnist"),
+        load=Mnist,
     ),
     DatasetSpec(
         name="fashion-mnist",
         summary="Pieces of clothing, 28 x 28 grey, 60,000 training and 10,000 test images.",
         citation="Xiao, Rasul & Vollgraf 2017, Fashion-MNIST, arXiv 1708.07747",
         params=SubsetParams,
-        load=partial(Mnist, "fashion-mnist"),
+        load=FashionMnist,
     ),
 )

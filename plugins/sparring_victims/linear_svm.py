@@ -36,15 +36,15 @@ class LinearSvm:
         import numpy as np
         from sklearn.svm import LinearSVC
 
-        from sparring_victims.sklearn_models import ABSENT, fitted_classes, flat
+        from sparring_victims.sklearn_models import ABSENT, flat
 
-        weight = np.zeros((train.classes, train.pixels[0].size))
+        x, present = flat(train), np.unique(train.y)
+        weight = np.zeros((train.classes, x.shape[1]))
         bias = np.full(train.classes, ABSENT)
-        present = fitted_classes(train)
         bias[present] = 0.0
         if len(present) > 1:
             svm = LinearSVC(C=self.params.c, max_iter=self.params.iterations, random_state=ctx.seed % 2**32)
-            svm.fit(flat(train), train.y)
+            svm.fit(x, train.y)
             binary = len(present) == 2  # one hyperplane, on whose positive side the second class lies
             weight[present] = np.concatenate([-svm.coef_, svm.coef_]) if binary else svm.coef_
             bias[present] = np.concatenate([-svm.intercept_, svm.intercept_]) if binary else svm.intercept_

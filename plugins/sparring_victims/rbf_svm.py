@@ -38,9 +38,9 @@ class RbfSvm:
         import numpy as np
         from sklearn.svm import SVC
 
-        from sparring_victims.sklearn_models import fitted_classes, flat
+        from sparring_victims.sklearn_models import flat
 
-        x, present = flat(train), fitted_classes(train)
+        x, present = flat(train), np.unique(train.y)
         variance = float(x.var(dtype=np.float64))
         scale = 1.0 / (x.shape[1] * variance) if variance else 1.0
         gamma = scale if self.params.gamma is None else self.params.gamma

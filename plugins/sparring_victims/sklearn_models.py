@@ -25,19 +25,14 @@ CHUNK = 512
 
 
 def flat(train: ArrayDataset) -> FloatArray:
-    """(N, C*H*W)."""
-    return train.x.reshape(len(train), -1)
-
-
-def fitted_classes(train: ArrayDataset) -> IntArray:
-    """The labels that occur, sorted: scikit-learn's `classes_`.
+    """(N, C*H*W).
 
     Raises:
         ValueError: there is no image to train on.
     """
     if len(train) == 0:
         raise ValueError("no images to train on: the training set is empty")
-    return np.unique(train.y)
+    return train.x.reshape(len(train), -1)
 
 
 def _tensor(array: NDArray[Any], device: str) -> Tensor:
