@@ -78,7 +78,8 @@ def poison(stage: Stage, shop: Workshop, ctx: Context) -> Product:
         raise RuleBroken(f"{name} returned {len(deltas)} poisonings; expected {trials}, one per trial")
     arrays: dict[str, NDArray[Any]] = {}
     for trial, delta in enumerate(checked_poison(name, d, data.fit, threat) for d in deltas):
-        part = {"rows": delta.rows, "x": delta.x, "y": delta.y} | {f"state/{k}": v for k, v in delta.state.items()}
+        part: Arrays = {"rows": delta.rows, "x": delta.x, "y": delta.y}
+        part = {**part, **{f"state/{name}": array for name, array in delta.state.items()}}
         arrays |= {f"trial/{trial}/{k}": v for k, v in part.items()}
     if targets is not None:
         arrays |= {"target/x": targets.x, "target/y": targets.y, "target/goal": targets.goal}
