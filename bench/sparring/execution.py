@@ -79,7 +79,7 @@ def _scratch() -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="sparring-"))
     except OSError as error:  # every stage would fail: that is no matter of a plugin
-        raise StoreUnwritable(f"no temporary folder can be made in {tempfile.gettempdir()} ({error.strerror})") from error
+        raise StoreUnwritable(f"no folder for temporary files can be made ({error})") from error
 
 
 def _done(stage: Stage, meta: Mapping[str, Any], *, cached: bool) -> Done:
