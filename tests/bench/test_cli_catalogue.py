@@ -75,13 +75,12 @@ def test_list_puts_problems_last_and_succeeds(sparring, install):
 HEAVY = ("torch", "art", "torchattacks", "sklearn", "torchvision", "pydantic", "numpy", "distributed", "rich", "yaml")
 LIST_AND_TELL = """
 import sys, time
-start = time.perf_counter()
 from sparring.cli.main import main
 try:
     main()
 except SystemExit:
     pass
-print(time.perf_counter() - start, *sys.modules, file=sys.stderr)
+print(time.process_time(), *sys.modules, file=sys.stderr)
 """
 
 
@@ -90,7 +89,7 @@ def test_list_is_fast_and_imports_nothing_heavy(sparring):
     runs = [sparring("list", code=LIST_AND_TELL).stderr.split() for _ in range(3)]
     assert all(set(HEAVY).isdisjoint(modules) for _, *modules in runs)
     assert all("sparring.catalogue" in modules for _, *modules in runs)
-    assert min(float(seconds) for seconds, *_ in runs) < 0.5
+    assert min(float(seconds) for seconds, *_ in runs) < 0.5  # of CPU, the start of the interpreter included
 
 
 def test_help_imports_no_command(sparring):
