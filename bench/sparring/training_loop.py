@@ -139,8 +139,9 @@ class _Run:
     def has_reached(self, target: float, running_error: float) -> bool:
         """Whether the training error is at most `target`.
 
-        The running error of an epoch (on augmented and adversarial images, where the recipe has them) lags behind, so it may be up to twice as large (or half a point larger); then
-        one pass in eval mode over the training images, as they lie in the training set, decides.
+        The running error of an epoch, on augmented and adversarial images where the recipe has them, lags behind; so
+        it may be up to twice as large (or half a point larger). Then one pass in eval mode over the training images,
+        as they lie in the training set, decides.
         """
         if running_error > max(2 * target, target + 0.005):
             return False
