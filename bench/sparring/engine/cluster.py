@@ -196,6 +196,7 @@ def _local_client(workers: int) -> Iterator[Client]:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server starts in any case
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
             )
