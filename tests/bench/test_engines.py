@@ -254,6 +254,18 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
     assert sum(counts.values()) <= 12
 
 
+@pytest.mark.e2e
+def test_a_stage_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
+    stages = [stage("a"), stage("b", "a", act="kill_worker"), stage("c", "b"), *(stage(str(n)) for n in range(20))]
+    outcomes, events = run(LocalEngine(2, imports=()), graph(stages, ["c", *map(str, range(20))]), tmp_path)
+    broken = outcomes.pop("c")
+    assert isinstance(broken, Broken)
+    assert (broken.kind, broken.label) == (FailureKind.KILLED, "b")
+    assert broken.error == "every worker that ran it was killed"
+    assert [type(outcome) for outcome in outcomes.values()] == [Done] * 20
+    assert len(ended(events)) == len(set(ended(events)))
+
+
 DRIVER = """
 import sys
 from pathlib import Path
