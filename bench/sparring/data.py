@@ -102,6 +102,14 @@ class Poisoned:
     state: Arrays = field(default_factory=dict)
 
 
+def poisoned_rows(delta: Poisoned | None, count: int) -> NDArray[np.bool_]:
+    """(count,) the truth about which rows were poisoned."""
+    truth = np.zeros(count, dtype=bool)
+    if delta is not None:
+        truth[delta.rows] = True
+    return truth
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What a targeted poisoning attack is asked to do, drawn by the harness.

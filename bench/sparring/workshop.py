@@ -143,10 +143,10 @@ class Workshop:
         kept: Model = self._keep(key, lambda: self._restored(stage, role, ctx, victim, trainer))
         return kept
 
-    def own_model(self, stage: Stage, ctx: Context) -> Model:
-        """The model of the role `model`, for this stage alone: an inspection or a repair may change it."""
-        trainer = "trainer" if "trainer" in stage.plugins else ""
-        own: Model = self._restored(stage, "model", ctx, "victim", trainer)
+    def own_model(self, stage: Stage, role: str, ctx: Context, victim: str = "victim") -> Model:
+        """As `model`, for this stage alone: a plugin that is handed a network may change it."""
+        trainer = "trainer" if victim == "victim" and "trainer" in stage.plugins else ""
+        own: Model = self._restored(stage, role, ctx, victim, trainer)
         return own
 
     def _restored(self, stage: Stage, role: str, ctx: Context, victim: str, trainer: str) -> Any:
@@ -168,7 +168,7 @@ class Workshop:
     def surrogates(self, stage: Stage, ctx: Context) -> dict[str, Model]:
         """Fitted surrogates by the name of the attack's param."""
         roles = [role for role in stage.inputs if role.startswith("surrogate.")]
-        return {role.partition(".")[2]: self.model(stage, role, ctx, victim=role) for role in roles}
+        return {role.partition(".")[2]: self.own_model(stage, role, ctx, victim=role) for role in roles}
 
     def attacks(self, stage: Stage) -> dict[str, Any]:
         """Loaded attacks that the attack builds on, by the name of its param."""
