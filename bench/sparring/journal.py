@@ -94,6 +94,15 @@ class Results:
         self._failure: ResultsUnwritable | None = None
         self._read()
 
+    def claim(self) -> None:
+        """Keep other runs out until `consolidate` or `close`. Records that one wrote in the meantime are read.
+
+        Raises:
+            ResultsUnwritable: the folder is not writable, or another run is writing there.
+        """
+        with self._lock:
+            self._start_writing()
+
     def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Write `record` to the journal. It outlives this process at once, and the machine after at most
         `SYNC_SECONDS` or `SYNC_RECORDS` further records; `durable()` is called then, maybe from another thread.

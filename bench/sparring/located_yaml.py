@@ -64,8 +64,8 @@ def read_yaml(file: Path) -> Located:
         raise BadInput("is nested too deeply", file=file) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is no YAML"
-        raise BadInput(str(problem), file=file, line=mark.line + 1 if mark else None) from error
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
+        raise BadInput(f"is no YAML: {problem}", file=file, line=mark.line + 1 if mark else None) from error
     return Located(file, value, reader.lines)
 
 

@@ -124,7 +124,9 @@ def checked(raw: Any) -> SuiteFile:
         BadInput: the first thing that is wrong, in the order of the schema; its trail leads there.
     """
     if not isinstance(raw, dict):
-        raise BadInput("a suite is a mapping with the keys datasets, victims, attacks and defences")
+        kinds = {type(None): "the file is empty", list: "this is a list"}
+        found = kinds.get(type(raw), "this is a single value")
+        raise BadInput(f"{found}; a suite is a mapping with the keys datasets, victims, attacks and defences")
     try:
         return SuiteFile.model_validate(raw)
     except ValidationError as error:
@@ -148,6 +150,8 @@ def _worst(error: ValidationError) -> BadInput:
         return BadInput("each entry is 'name', 'name[param=value]' or 'name: {param: value}'", trail=trail[:2])
     if trail[0] == "exclude" and len(trail) > 1:
         return BadInput("each entry is a pattern, or a mapping of dataset, victim, attack, defence", trail=trail[:2])
+    if detail["type"] == "too_short":
+        return BadInput(f"{where} is empty; name at least one", trail=trail)
     cause = detail.get("ctx", {}).get("error")
     sentence = str(cause) if cause is not None else detail["msg"].removeprefix("Input ")
     return BadInput(f"{where} {sentence}, not {detail['input']!r}", trail=trail)

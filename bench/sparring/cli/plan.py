@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sparring.cli.presentation import tell_bad_lines
 from sparring.cli.selection import cache_folder, choose, product_options
 
 
@@ -34,14 +35,15 @@ def command(
     Runs nothing and writes nothing.
     """
     from sparring.journal import open_results
-    from sparring.plan import estimate_seconds, make_plan, split_cells
+    from sparring.plan import estimate_seconds, split_cells
     from sparring.stage import StageName
     from sparring.store import Store
 
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
-    plan = make_plan(chosen.suite, chosen.catalogue)
+    plan = chosen.plan()
     cells = plan.matching(only)
     results = open_results(chosen.board.folder)
+    tell_bad_lines(results)
     todo = split_cells(plan, cells, results, fresh=fresh)
     stages = plan.stages_of(todo.to_run)
     store = Store(cache_folder(cache) / "artifacts")

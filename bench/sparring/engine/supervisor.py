@@ -81,6 +81,8 @@ class Supervisor:
             child = self._ready_child()
         except ChildLost as lost:
             return Halt(EngineUnavailable(f"the process that runs stages did not start: {lost}\n{lost.output}".strip()))
+        except OSError as error:  # no more processes, or no room for its output
+            return Halt(EngineUnavailable(f"the process that runs stages did not start: {error}"))
         try:
             outcome: StageOutcome | Halt = pickle.loads(child.ask(stage.pickled, self._settings))
             return outcome
