@@ -146,13 +146,11 @@ def _columns(labels: Iterable[str], cells: Iterable[TableCell]) -> tuple[Column,
     return tuple(
         Column(f"{base}@{way}" if way else base, base, way)
         for base, found in ways.items()
-        for way in [way for way in WAYS if way in found] or [""]
+        for way in sorted(found, key=WAYS.index) or [""]
     )
 
 
-def _in_order(
-    cells: Iterable[TableCell], rows: Sequence[str], columns: Sequence[Column]
-) -> tuple[TableCell, ...]:
+def _in_order(cells: Iterable[TableCell], rows: Sequence[str], columns: Sequence[Column]) -> tuple[TableCell, ...]:
     """Every cell once, by row and column; what is common to a guard's ways before what is not."""
     row_of = {row: i for i, row in enumerate(rows)}
     column_of = {base: i for i, base in enumerate(dict.fromkeys(column.base for column in columns))}

@@ -114,9 +114,7 @@ def _grid(table: Table, index: Mapping[int, int]) -> dict[str, Any]:
     }
 
 
-def _shown_row(
-    table: Table, row: str, columns: tuple[Column, ...], index: Mapping[int, int]
-) -> Iterator[Shown | None]:
+def _shown_row(table: Table, row: str, columns: tuple[Column, ...], index: Mapping[int, int]) -> Iterator[Shown | None]:
     """The cells of a row; what is common to both columns of a guard spans them."""
     for i, column in enumerate(columns):
         cell = table.cells.get((row, column.label))

@@ -1,5 +1,5 @@
-"""What the details panel of index.html shows, as compact data: whatever many cells share is written once and referred to
-by its number."""
+"""What the details panel of index.html shows, as compact data: what many cells share is written once and referred to by
+its number."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ class PageData:
 
 
 def _threat_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return plugin_text(f"={value!r}")[1:] if isinstance(value, float) else str(value)
 
 

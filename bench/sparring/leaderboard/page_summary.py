@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparring.leaderboard import wording
@@ -34,12 +34,12 @@ class SummaryCell:
 
 @dataclass(frozen=True, slots=True)
 class SummaryLine:
-    """A victim: its name, what attacked it, its cells, and (what, who is best) in words."""
+    """A victim: its name, what attacked it, its cells, and (what, who is best, by how much) in words."""
 
     place: str
     about: str
     cells: tuple[SummaryCell, ...]
-    verdicts: tuple[tuple[str, str], ...]
+    verdicts: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +74,20 @@ def summary_tables(board: Board) -> list[SummaryTable]:
 
 
 def _table(
-    found: Summary, title: str, note: str, line: Callable[[SummaryRow, str, Sequence[str]], SummaryLine]
+    found: Summary, title: str, note: str, line: Callable[[Summary, SummaryRow, str], SummaryLine]
 ) -> SummaryTable:
     datasets = len({row.dataset for row in found.rows})
     return SummaryTable(
         title,
         note,
         tuple(split_label(defence) for defence in found.defences),
-        tuple(line(row, wording.place(row.dataset, row.victim, datasets), found.defences) for row in found.rows),
+        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets)) for row in found.rows),
     )
 
 
-def _robust_line(row: SummaryRow, place: str, defences: Sequence[str]) -> SummaryLine:
-    cells = tuple(_robust_cell(row, defence) for defence in defences)
-    verdict = wording.verdict(row.robust)
-    return SummaryLine(place, wording.counted(row.attacks, "attack"), cells, (("", verdict),) if verdict else ())
+def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
+    cells = tuple(_robust_cell(row, defence) for defence in found.defences)
+    return SummaryLine(place, wording.evasions_text(row, found.attacks), cells, (("", *wording.verdict(row.robust)),))
 
 
 def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
@@ -100,10 +99,10 @@ def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
     return SummaryCell(_lines(row.robust, defence, ""), tuple(small), *heat(score.statistic.mean))
 
 
-def _poisoned_line(row: SummaryRow, place: str, defences: Sequence[str]) -> SummaryLine:
-    cells = tuple(_poisoned_cell(row, defence) for defence in defences)
-    said = [("CA", wording.verdict(row.poisoned)), ("ASR", wording.verdict(row.asr))]
-    return SummaryLine(place, wording.poisons_text(row), cells, tuple(pair for pair in said if pair[1]))
+def _poisoned_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
+    cells = tuple(_poisoned_cell(row, defence) for defence in found.defences)
+    said = [("CA", *wording.verdict(row.poisoned)), ("ASR", *wording.verdict(row.asr))]
+    return SummaryLine(place, wording.poisons_text(row), cells, tuple(told for told in said if told[1]))
 
 
 def _poisoned_cell(row: SummaryRow, defence: str) -> SummaryCell:

@@ -13,7 +13,8 @@ from sparring.leaderboard.table import Board, Table, TableCell
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A defence's number. `values` is by repetition; `note` says why it is not to be compared with the others, or is empty."""
+    """A defence's number. `values` is by repetition; `note`, unless empty, says why it is not to be compared with the
+    others."""
 
     values: Mapping[int, float]
     note: str = ""
@@ -87,6 +88,11 @@ class Summary:
 
     rows: tuple[SummaryRow, ...]
     defences: tuple[str, ...]
+
+    @property
+    def attacks(self) -> int:
+        """How many attacks at inference the worst case of the most attacked row is over."""
+        return max((row.attacks for row in self.rows), default=0)
 
     @property
     def evades(self) -> bool:

@@ -13,8 +13,7 @@ from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.record import Failed, NotApplicable, Provenance, Record, Scored
 from sparring.stage import FailureKind
 
-
-WAYS: Final = ("oblivious", "adaptive")
+WAYS: Final[tuple[str, ...]] = ("oblivious", "adaptive")
 """What an attacker at inference knows of a guard: nothing, or all."""
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from sparring.leaderboard import wording
 from sparring.leaderboard.labels import split_attack, split_label
 from sparring.leaderboard.omitted import applicable
-from sparring.leaderboard.table import Board, Column, State, Table, TableCell
+from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
 from sparring.leaderboard.terminal_summary import print_summary
 
 LABEL_WIDTH: Final = 30
@@ -39,16 +39,19 @@ def show(board: Board, console: Console, files: Sequence[Path] = ()) -> None:
     if len(board.tables) > 1:
         print_summary(board, console)
     console.print(Text(_legend(board), style="dim"))
+    if not board.detailed:
+        console.print(Text(f"More than {DETAILED:,} cells: index.html leaves out what is behind each.", style="dim"))
     if files:
         console.print(Text("Written: " + ", ".join(str(path) for path in files)), soft_wrap=True)
 
 
 def _print(table: Table, console: Console) -> None:
     shown = applicable(table)
-    console.print(Text(wording.printable(wording.title(table)), style="bold"))
+    console.print(Text(wording.printable(wording.title(table)), style="bold"), end="\n\n")
     if shown.rows and shown.columns:
         for columns in _pages(table, shown.rows, shown.columns, console.width):
             console.print(_rich(table, shown.rows, columns))
+            console.print()
     if shown.omitted:
         console.print(Text(wording.printable(shown.omitted), style="dim"), end="\n\n")
 
@@ -66,7 +69,9 @@ def _legend(board: Board) -> str:
 
 
 def _rich(table: Table, rows: Sequence[str], columns: Sequence[Column]) -> RichTable:
-    made = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(table.worst), pad_edge=False)
+    made = RichTable(
+        box=box.SIMPLE_HEAD, show_footer=bool(table.worst), show_edge=False, pad_edge=False, collapse_padding=True
+    )
     made.add_column("attack", Text("worst case", style="bold"), max_width=LABEL_WIDTH, overflow="fold")
     for column in columns:
         heading = _heading(column.base)
@@ -152,7 +157,7 @@ def _pages(table: Table, rows: Sequence[str], columns: Sequence[Column], width: 
     for base in dict.fromkeys(column.base for column in columns):
         group = [column for column in columns if column.base == base]
         needed = sum(_width(table, rows, column) + 2 for column in group)
-        if page and used + needed > width:
+        if page and used + needed - 2 > width:
             yield page
             page, used = [], label_width
         page += group

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.labels import split_label
-from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
+from sparring.leaderboard.summary import Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
+LABEL_WIDTH: Final = 30
 WIDEST: Final = 13
-"""Of a defence's column."""
+"""Of a defence's heading, before it breaks at a hyphen."""
 
 Fill = Callable[[SummaryRow, str], Text]
 
@@ -26,24 +27,22 @@ def print_summary(board: Board, console: Console) -> None:
     """The worst case of every defence on every victim, and what holds against attacks on the training set."""
     found = summary(board)
     if found.evades:
-        _print(found, console, "Worst case over all attacks at inference", _robust, lambda row: row.robust)
+        _print(found, console, "worst case over all attacks at inference", _robust, _robust_labels(found))
+        for row, place in zip(found.rows, _places(found), strict=True):
+            best, how = (wording.printable(text) for text in wording.verdict(row.robust))
+            if best:
+                console.print(Text(f"{place}: ").append(best, style="bold").append(how))
+        console.print()
     if found.poisons:
-        _print(found, console, "Attacks on the training set: worst clean accuracy, worst ASR", _poisoned, None)
+        title = "attacks on the training set: least clean accuracy (CA), highest success rate (ASR)"
+        _print(found, console, title, _poisoned, _poisoned_labels(found))
 
 
-def _print(
-    found: Summary, console: Console, title: str, fill: Fill, judged: Callable[[SummaryRow], Contest] | None
-) -> None:
-    console.print(Text(f"SUMMARY · {title}", style="bold"))
-    for defences in _pages(found, fill, console.width):
-        console.print(_rich(found, defences, fill, attacked=judged is None))
-    if judged is None:
-        return
-    for row, place in zip(found.rows, _places(found), strict=True):
-        if said := wording.verdict(judged(row)):
-            line = Text(f"{place}: ", style="bold").append(wording.printable(said), style="not bold")
-            console.print(line)
-    console.print()
+def _print(found: Summary, console: Console, title: str, fill: Fill, labels: Sequence[Text]) -> None:
+    console.print(Text("SUMMARY", style="bold").append(f" · {title}", style="not bold"), end="\n\n")
+    for defences in _pages(found, fill, labels, console.width):
+        console.print(_rich(found, defences, fill, labels))
+        console.print()
 
 
 def _places(found: Summary) -> list[str]:
@@ -51,16 +50,26 @@ def _places(found: Summary) -> list[str]:
     return [wording.printable(wording.place(row.dataset, row.victim, datasets)) for row in found.rows]
 
 
-def _rich(found: Summary, defences: Sequence[str], fill: Fill, attacked: bool) -> RichTable:
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    made.add_column("victim", max_width=30, overflow="fold")
+def _rich(found: Summary, defences: Sequence[str], fill: Fill, labels: Sequence[Text]) -> RichTable:
+    made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    made.add_column("victim", max_width=LABEL_WIDTH, overflow="fold")
     for defence in defences:
         made.add_column(_heading(defence), justify="right", width=_width(found, defence, fill), overflow="fold")
-    for row, place in zip(found.rows, _places(found), strict=True):
-        about = wording.counted(row.poisons + row.triggers if attacked else row.attacks, "attack")
-        label = Text(place).append(f"\n{about}", style="dim")
+    for row, label in zip(found.rows, labels, strict=True):
         made.add_row(label, *(fill(row, defence) for defence in defences))
     return made
+
+
+def _robust_labels(found: Summary) -> list[Text]:
+    return _labels(found, [wording.evasions_text(row, found.attacks) for row in found.rows])
+
+
+def _poisoned_labels(found: Summary) -> list[Text]:
+    return _labels(found, [wording.counted(row.poisons + row.triggers, "attack") for row in found.rows])
+
+
+def _labels(found: Summary, about: Sequence[str]) -> list[Text]:
+    return [Text(place).append(f"\n{text}", style="dim") for place, text in zip(_places(found), about, strict=True)]
 
 
 def _heading(defence: str) -> Text:
@@ -95,13 +104,13 @@ def _width(found: Summary, defence: str, fill: Fill) -> int:
     return max(len(line) for text in texts for line in text.plain.split("\n"))
 
 
-def _pages(found: Summary, fill: Fill, width: int) -> Iterator[list[str]]:
-    start = min(30, max(len(place) for place in [*_places(found), "10 attacks"])) + 2
+def _pages(found: Summary, fill: Fill, labels: Sequence[Text], width: int) -> Iterator[list[str]]:
+    start = min(LABEL_WIDTH, max(len(line) for label in labels for line in label.plain.split("\n"))) + 2
     page: list[str] = []
     used = start
     for defence in found.defences:
-        needed = min(width - start, _width(found, defence, fill) + 2)
-        if page and used + needed > width:
+        needed = _width(found, defence, fill) + 2
+        if page and used + needed - 2 > width:
             yield page
             page, used = [], start
         page.append(defence)

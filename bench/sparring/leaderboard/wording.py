@@ -36,7 +36,7 @@ def percent(fraction: float) -> str:
 
 def plain(value: float, scale: float | None = None) -> str:
     """Four significant digits of `scale` (default: of `value` itself), never an exponent for common sizes."""
-    size = abs(value if scale is None else scale)
+    size = float(f"{abs(value if scale is None else scale):.4g}")  # 0.09999999 is 0.1000
     if not 1e-4 <= size < 1e15:
         return f"{value + 0.0:.3g}"
     return f"{value + 0.0:.{max(0, 3 - math.floor(math.log10(size)))}f}"
@@ -102,21 +102,23 @@ def attacks_text(worst: WorstCase) -> str:
     return ", ".join([counted(worst.eligible, "attack"), *([" and ".join(worst.ways)] if worst.ways else [])])
 
 
-def verdict(found: Contest) -> str:
-    """ "adversarial-training, 7.5 points (4.5 to 10.5) before feature-squeezing", or that the two cannot be told apart;
-    points of percentages, and in brackets the 95 % interval."""
+def verdict(found: Contest) -> tuple[str, str]:
+    """("adversarial-training", ", 7.5 points (4.5 to 10.5) before feature-squeezing"), or that the two cannot be told
+    apart: percentage points, and in brackets the 95 % interval. ("", "") where nothing is compared."""
     if found.best is None:
-        return ""
+        return "", ""
     best, lead = _defence(found.best), found.lead
     if lead is None:
-        return best
-    following, points = _defence(lead.next), percent(lead.mean)
+        return best, ""
+    following, points = _defence(lead.next), f"{percent(lead.mean)} points"
+    if lead.mean == 0:
+        return best, f", level with {following}"
     if lead.interval is None:
-        return f"{best}, {points} points before {following} (one repetition: no interval)"
+        return best, f", {points} before {following} (no interval: one repetition)"
     low, high = (percent(min(1.0, max(-1.0, end))).replace("-", "−") for end in lead.interval)
     if lead.sure:
-        return f"{best}, {points} points ({low} to {high}) before {following}"
-    return f"{best}, not told apart from {following}: {points} points ({low} to {high})"
+        return best, f", {points} ({low} to {high}) before {following}"
+    return best, f", not told apart from {following}: {points} ({low} to {high})"
 
 
 def _defence(label: str) -> str:
@@ -131,6 +133,11 @@ def place(dataset: str, victim: str, datasets: int) -> str:
 def title(table: Table) -> str:
     """What stands above a table."""
     return f"{plugin_text(table.dataset)} · {plugin_text(table.victim)}"
+
+
+def evasions_text(row: SummaryRow, most: int) -> str:
+    """ "7 attacks"; "2 of 7 attacks" for a victim that others faced more of: its worst case is not theirs."""
+    return counted(row.attacks, "attack") if row.attacks == most else f"{row.attacks} of {counted(most, 'attack')}"
 
 
 def poisons_text(row: SummaryRow) -> str:

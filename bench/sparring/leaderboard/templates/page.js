@@ -69,15 +69,25 @@ const heading = (text) => make("h3", { text });
 
 // --- the details panel ---
 
+const first = ["clean-accuracy", "robust-accuracy", "asr", "accuracy-drop"];
+const rank = ([name]) => (first.includes(name) ? first.indexOf(name) : first.length);
+
 function metricRows(cell) {
-  return cell.metrics.map(([name, spread, values]) => {
-    const [definition, direction, unit] = data.metrics[name] || ["", "", ""];
-    const better = { higher: "Higher is better for the defender.", lower: "Lower is better for the defender." };
+  return [...cell.metrics].sort((a, b) => rank(a) - rank(b)).map(([name, spread, values]) => {
+    const [, direction, unit] = data.metrics[name] || ["", "", ""];
+    const better = { higher: "higher is better", lower: "lower is better" }[direction] || "";
     const label = make("span", { text: name + (unit ? ` (${unit})` : "") });
-    const about = [definition, better[direction]].filter(Boolean).join(" ");
-    if (about) label.append(make("small", { text: about }));
-    return [label, spread, String(values.length), values.join("\u2002")];
+    return [label, spread, values.join("\u2002"), make("span", { class: "better", text: better })];
   });
+}
+
+function definitions(cell) {
+  const list = make("dl", { class: "definitions" });
+  for (const [name] of [...cell.metrics].sort((a, b) => rank(a) - rank(b))) {
+    const [definition] = data.metrics[name] || [""];
+    if (definition) list.append(make("dt", { text: name }), make("dd", { text: definition }));
+  }
+  return list.children.length ? [make("details", {}, make("summary", { text: "What these mean" }), list)] : [];
 }
 
 function entryRows(cell) {
@@ -128,7 +138,8 @@ function fill(packed) {
     body.append(heading("Warnings"), make("ul", { class: "warnings" }, ...list));
   }
   if (cell.metrics.length) {
-    body.append(heading("Metrics"), table(["metric", "mean ± std", "n", "each repetition"], metricRows(cell), [1, 2, 3]));
+    const heads = ["metric", "mean ± std", "each repetition", "for the defender"];
+    body.append(heading("Metrics"), table(heads, metricRows(cell), [1, 2]), ...definitions(cell));
   }
   body.append(heading("Repetitions"), table(["state", "cell"], entryRows(cell)));
   for (const entry of cell.entries.filter((found) => found.traceback)) {
@@ -162,6 +173,17 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// --- tables wider than the page fade out where they go on ---
+
+const scrolls = [...document.querySelectorAll(".scroll")];
+
+function hint() {
+  for (const box of scrolls) box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+}
+
+for (const box of scrolls) box.addEventListener("scroll", hint, { passive: true });
+window.addEventListener("resize", hint);
+
 // --- one heat map at a time ---
 
 const grids = [...document.querySelectorAll(".grid")];
@@ -170,6 +192,7 @@ const picker = document.getElementById("picker");
 function pick(index) {
   grids.forEach((grid, i) => { grid.style.display = i === index ? "" : "none"; });
   picker.querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
+  hint();
 }
 
 if (grids.length > 1) {
@@ -252,3 +275,4 @@ if (long) {
   state.addEventListener("change", filter);
   filter();
 }
+hint();
