@@ -111,7 +111,7 @@ def verdict(found: Contest) -> tuple[str, str]:
     if lead is None:
         return best, ""
     following, points = _defence(lead.next), f"{percent(lead.mean)} points"
-    if lead.mean == 0:
+    if abs(lead.mean) < 1e-12:
         return best, f", level with {following}"
     if lead.interval is None:
         return best, f", {points} before {following} (no interval: one repetition)"

@@ -121,7 +121,7 @@ def test_best_is_never_below_another(values: dict[str, list[float]]) -> None:
     assert found.best is not None
     assert scores[found.best].statistic.mean == max(score.statistic.mean for score in scores.values())
     assert found.best in found.level
-    assert found.lead is None or found.lead.mean >= 0
+    assert found.lead is None or found.lead.mean >= -1e-12  # the mean of differences rounds otherwise
 
 
 def test_every_rendering_answers_the_question_in_the_same_words() -> None:
