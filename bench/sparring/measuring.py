@@ -71,10 +71,15 @@ def _metrics(stage: Stage, shop: Workshop, evidence: Evidence) -> dict[str, floa
         number = float(value)
         if not np.isfinite(number):
             raise RuleBroken(f"metric {name} measured {number}; expected a finite number or None")
-        found[name] = number
+        found[name] = _rounded(number)
     for name, (labels, answers) in evidence.probes.items():
-        found[f"probe-{name}"] = float((labels == answers).mean()) if len(labels) else 0.0
+        found[f"probe-{name}"] = _rounded(float((labels == answers).mean())) if len(labels) else 0.0
     return found
+
+
+def _rounded(number: float) -> float:
+    """Nine significant digits: more are the arithmetic's, and would change with the order of a sum."""
+    return float(f"{number:.9g}")
 
 
 def _moved(stage: Stage, shop: Workshop, test: ArrayDataset) -> Distortion | None:
