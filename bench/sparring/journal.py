@@ -112,8 +112,10 @@ class Results:
         """
         with self._lock:
             self._start_writing()
-            if self._take(record):
-                self._write(encoded(record))
+            line = encoded(record)
+            as_read = Record.model_validate_json(line, strict=True)  # dictionaries in the order of the next reader
+            if self._take(as_read):
+                self._write(line)
             self._waiting.append(durable)
             idle = time.monotonic() - self._synced_at >= SYNC_SECONDS
             if idle or len(self._waiting) >= SYNC_RECORDS:

@@ -42,6 +42,7 @@ def from_exception(stage: Named, error: BaseException, seconds: float | None) ->
     """What `stage` is when it raised `error`; `seconds` is its time limit."""
     names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
     trace = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+    trace = trace.encode(errors="replace").decode()  # halves of surrogate pairs are no JSON
     if _DEADLINE in names and seconds is not None:
         return broken(stage, FailureKind.TIMEOUT, too_long(seconds), trace)
     kind = FailureKind.BUDGET if isinstance(error, RuleBroken) or _QUERIES in names else FailureKind.ERROR
@@ -55,6 +56,7 @@ def one_line(error: BaseException) -> str:
     except Exception:
         said = "(its message cannot be printed)"
     line = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    line = "".join(c if c.isprintable() else "�" for c in line)
     return line if len(line) <= LONGEST_ERROR else line[: LONGEST_ERROR - 1] + "…"
 
 
