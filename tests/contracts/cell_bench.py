@@ -17,7 +17,7 @@ from sparring.stage import Stage, StageName, WorkerSettings
 from sparring.store import Artifact, Store
 from sparring.suite import Evaluation, Splits, suite_from_selectors
 
-SMALL_MLP = "mlp[hidden=[32],epochs=12]"
+SMALL_MLP = "mlp[epochs=30]"
 DIGITS = "digits"
 SPLITS = Splits(defender_clean=150)
 EVALUATION = Evaluation(samples=100, trials=5, expectation=8, false_positive_rate=0.05)
@@ -103,9 +103,9 @@ class CellBench:
             **settings,
         )
         plan = make_plan(suite, self.catalogue)
-        results = open_results(self.folder / suite.digest[:12])
         store = self.folder / "store"
-        todo = split_cells(plan, plan.cells, results, fresh=True)
-        run = Run(plan, todo, self.catalogue, results, WorkerSettings(store=store, device="cpu"))
-        tally = run.go(SerialEngine(), lambda event, tally: None)
+        with open_results(self.folder / suite.digest[:12]) as results:
+            todo = split_cells(plan, plan.cells, results, fresh=True)
+            run = Run(plan, todo, self.catalogue, results, WorkerSettings(store=store, device="cpu"))
+            tally = run.go(SerialEngine(), lambda event, tally: None)
         return Board(plan, dict(results.by_cell), tally, Store(store))
