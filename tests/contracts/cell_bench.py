@@ -62,6 +62,10 @@ class Board:
         (stage,) = self.stages(part, name)
         return stage
 
+    def input(self, part: str, role: str) -> Artifact:
+        """What the measure stage of the cell reads in that role."""
+        return self.store.load(self.plan.goals[self.record(part).cell.id].inputs[role])
+
     def all_stages(self, name: StageName) -> list[Stage]:
         """The distinct stages of that name over all cells."""
         return [s for s in self.plan.stages_of(self.plan.applicable).values() if s.name is name]

@@ -207,7 +207,7 @@ def test_inspection_and_repair_with_metrics_before_and_after(bench: CellBench) -
     assert poisoned["before-repair-asr"] == board.scored("margin=0]/none").metrics["asr"] > 0.8
     assert poisoned["asr"] < 0.2
     assert poisoned["clean-accuracy"] > 0.85
-    found = board.artifact("0]/trigger-search", StageName.INSPECT)
+    found = board.input("0]/trigger-search", "finding")
     assert found.meta["finding"]["labels"] == [0]
     # the defended and the undefended cell have the same fit
     assert len(board.all_stages(StageName.FIT)) == 2
