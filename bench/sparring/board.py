@@ -51,14 +51,20 @@ def find_board(name: str) -> Board:
     """
     path = Path(name)
     if path.is_file():
-        return Board(path.resolve().parent.name, path.parent, path)
+        path = _folder_of(path)
     for folder in (path, BOARDS_FOLDER / name):
         if (folder / SUITE_FILE).is_file():
             return Board(folder.resolve().name, folder, folder / SUITE_FILE)
     if name in bundled():
         return Board(name, BOARDS_FOLDER / name, bundled()[name])
     if path.is_dir():
-        raise BadInput(f"the folder {name} has no {SUITE_FILE}")
+        raise BadInput(f"the folder '{name}' has no {SUITE_FILE}")
     here = {p.parent.name for p in BOARDS_FOLDER.glob(f"*/{SUITE_FILE}")}
     known = sorted(here | set(bundled()))
     raise BadInput(f"there is no board '{name}'{near_miss(name, known)} (known: {', '.join(known) or 'none'})")
+
+
+def _folder_of(file: Path) -> Path:
+    if file.name != SUITE_FILE:  # results of two suites in one folder would mix
+        raise BadInput(f"a board is a folder with a {SUITE_FILE}; move {file} to <board>/{SUITE_FILE}")
+    return file.parent

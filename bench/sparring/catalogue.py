@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparring.cell import Cell, Selection
 from sparring.discovery import Joined, Problem, join, one_line
-from sparring.errors import BadInput, inside, near_miss
+from sparring.errors import BadInput, NotInstalled, inside, near_miss
 from sparring.params import sweep
 from sparring.plugin import AttackSpec, DatasetSpec, DefenceSpec, Kind, MetricSpec, PluginSpec, Spec, VictimSpec
 from sparring.selector import parse
@@ -83,7 +83,8 @@ class Catalogue:
         """One plugin with its origin.
 
         Raises:
-            BadInput: there is none of that name, or two distributions claim it.
+            NotInstalled: there is none of that name.
+            BadInput: two distributions claim it.
         """
         entries = self._found.get((kind, name), [])
         if len(entries) > 1:
@@ -91,7 +92,7 @@ class Catalogue:
         if entries:
             return entries[0]
         broken = f" ({len(self._problems)} plugin problems; see 'sparring list')" if self._problems else ""
-        raise BadInput(f"there is no {kind} {name!r}{near_miss(name, self.specs(kind))}{broken}")
+        raise NotInstalled(f"there is no {kind} {name!r}{near_miss(name, self.specs(kind))}{broken}")
 
     def dataset(self, name: str) -> DatasetSpec:
         return self._declared(DatasetSpec, Kind.DATASET, name)
@@ -162,7 +163,7 @@ class Catalogue:
         entry = self.entry(kind, name)
         if entry.spec.extra is not None and not self._by_name[entry.distribution].has_extra(entry.spec.extra):
             wanted = f"{entry.distribution}[{entry.spec.extra}]"
-            raise BadInput(f"{name} needs packages that are not installed; pip install '{wanted}'")
+            raise NotInstalled(f"{name} needs packages that are not installed; pip install '{wanted}'")
         return entry.spec
 
     @cached_property
@@ -180,7 +181,7 @@ class Catalogue:
         for source in self._objectors:
             try:
                 found += [str(reason) for answer in source.call("sparring_objections", cell=cell) for reason in answer]
-            except Exception as error:  # a plugin's own code: anything may come
+            except (Exception, SystemExit) as error:  # a plugin's own code: anything may come
                 log.warning("%s: sparring_objections failed for %s (%s)", source, cell.id, one_line(error))
         return found
 
@@ -189,7 +190,7 @@ class Catalogue:
         for source in self._listeners:
             try:
                 source.call("sparring_cell_finished", cell=cell, outcome=outcome)
-            except Exception as error:  # a plugin's own code: anything may come
+            except (Exception, SystemExit) as error:  # a plugin's own code: anything may come
                 log.warning("%s: sparring_cell_finished failed for %s (%s)", source, cell.id, one_line(error))
 
     @cached_property

@@ -44,6 +44,10 @@ class BadInput(Exception):
         return ": ".join(part for part in (place, self.key, self.message) if part)
 
 
+class NotInstalled(BadInput):
+    """A plugin that is asked for is not there, or cannot be used as it is installed."""
+
+
 @contextmanager
 def inside(*steps: Step) -> Iterator[None]:
     """Bad input raised in the block was found under `steps`."""

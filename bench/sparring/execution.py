@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from sparring.contracts import Context
 from sparring.provenance import environment
 from sparring.seeds import derive
 from sparring.stage import Done, Report, Stage, StageName, WorkerSettings
-from sparring.store import Artifact, Damaged, Store
+from sparring.store import Artifact, Damaged, Store, StoreUnwritable
 from sparring.workshop import Workshop
 
 
@@ -50,7 +52,7 @@ def _computed(
     from sparring.model import untouched_randomness
     from sparring.stages import STAGE_FUNCTIONS
 
-    scratch = Path(tempfile.mkdtemp(prefix="sparring-"))
+    scratch = _scratch()
     ctx = Context(
         seed=stage.seed,
         device=device,
@@ -61,7 +63,7 @@ def _computed(
         threads=settings.threads,
     )
     try:
-        with untouched_randomness():
+        with untouched_randomness(), _own_settings(settings.threads):
             _seed_globals(stage.seed)
             product = STAGE_FUNCTIONS[stage.name](stage, shop, ctx)
     except BaseException:
@@ -76,11 +78,39 @@ def _computed(
     return meta
 
 
+def _scratch() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="sparring-"))
+    except OSError as error:  # every stage would fail: that is no matter of a plugin
+        raise StoreUnwritable(f"no folder for temporary files can be made ({error})") from error
+
+
 def _done(stage: Stage, meta: Mapping[str, Any], *, cached: bool) -> Done:
     value = {"scored": meta["value"], "environment": meta["environment"]} if stage.name == StageName.MEASURE else None
     return Done(
         key=stage.key, name=stage.name, label=stage.label, value=value, seconds=float(meta["seconds"]), cached=cached
     )
+
+
+@contextmanager
+def _own_settings(threads: int) -> Iterator[None]:
+    """Global settings that a stage changes end with it; else the stages after it in this process would compute
+    something else than in a process of their own."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(threads)
+    folder, dtype, gradients = Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        with np.errstate():
+            yield
+    finally:
+        os.chdir(folder)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
 
 
 def _seed_globals(seed: int) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from sparring.errors import BadInput, Step
 
+_PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _MOST_NODES = 100_000  # a few lines of nested aliases can stand for billions of nodes
 
 
@@ -63,8 +64,8 @@ def read_yaml(file: Path) -> Located:
         raise BadInput("is nested too deeply", file=file) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is no YAML"
-        raise BadInput(str(problem), file=file, line=mark.line + 1 if mark else None) from error
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
+        raise BadInput(f"is no YAML: {problem}", file=file, line=mark.line + 1 if mark else None) from error
     return Located(file, value, reader.lines)
 
 
@@ -78,6 +79,8 @@ class _Reader:
         self.lines.setdefault(trail, node.start_mark.line + 1)
         if len(self.lines) > _MOST_NODES:
             raise self.bad("is too large, or refers to itself", node)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+            raise self.bad(f"the tag {node.tag!r} means nothing here", node)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, trail)
         if isinstance(node, yaml.SequenceNode):

@@ -288,8 +288,9 @@ class MeteredModel(Model):
         raise NotOffered("an attack does not get a model's state; declare weights")
 
     def as_module(self) -> nn.Module:
-        """This view as a torch module with logits as output, for attack libraries. It has no parameters, and
-        switching its mode does not reach the victim."""
+        """This view as a torch module, for attack libraries. It has no parameters, and switching its mode does not
+        reach the victim. Its output (N, K) is the most that was declared: logits, else probabilities, else scores,
+        else the predicted class as a one-hot row."""
         return _MeteredModule(self)
 
 
@@ -359,8 +360,15 @@ class _MeteredModule(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self._view.logits(x.float())
-        return logits
+        view: MeteredModel = self._view
+        x = x.float()  # some attacks move to double precision
+        if Access.GRADIENTS in view.offers:
+            return view.logits(x)
+        if Access.PROBABILITIES in view.offers:
+            return view.probabilities(x)
+        if Access.SCORES in view.offers:
+            return view.scores(x)
+        return F.one_hot(view.predict(x), view.classes).float()
 
 
 @contextmanager

@@ -92,8 +92,8 @@ def make_plan(suite: Suite, catalogue: Catalogue, versions: Mapping[str, str] | 
             goals[cell.id] = blueprint.goal(cell)
     if not goals:
         counted = Counter(reason for against in objections.values() for reason in against)
-        listed = "; ".join(f"{reason} ({count} cells)" for reason, count in counted.most_common())
-        raise BadInput(f"none of the {len(cells)} cells is applicable: {listed}")
+        listed = "; ".join(f"{reason} ({count} of {len(cells)})" for reason, count in counted.most_common())
+        raise BadInput(f"no cell is applicable: {listed}")
     return Plan(suite=suite, cells=cells, objections=objections, goals=goals, blueprint=blueprint)
 
 

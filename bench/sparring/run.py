@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +80,8 @@ class Run:
                 tally.seconds += 0.0 if event.outcome.cached else event.outcome.seconds
             watch(event, tally)
 
-        graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=list(cells))
-        outcomes = engine.run(graph, execute, self.settings, on_event)
         answered: set[str] = set()
-        for key, outcome in outcomes:
+        for key, outcome in self._outcomes(engine, list(cells), on_event):
             answered.add(key)
             for cell in cells[key]:
                 self._note(self._finished(cell, outcome, seconds), cell, tally)
@@ -92,6 +90,14 @@ class Run:
             raise RuntimeError(f"the engine left {len(missing)} of {len(cells)} cells without an outcome")
         self.results.flush()
         return tally
+
+    def _outcomes(
+        self, engine: Engine, goals: list[str], watch: Callable[[StageEvent], None]
+    ) -> Iterator[tuple[str, StageOutcome]]:
+        if not goals:  # starting processes takes longer than everything else
+            return iter(())
+        graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=goals)
+        return engine.run(graph, execute, self.settings, watch)
 
     def _note(self, record: Record, cell: Cell, tally: Tally) -> None:
         self.results.append(record)

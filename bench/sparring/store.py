@@ -196,7 +196,7 @@ class Store:
         try:
             with self._folder(_prefix(key)) as folder:
                 versions = _versions(folder, f"{key}.", suffix)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return versions[-1] if versions else None
 

@@ -124,7 +124,9 @@ def checked(raw: Any) -> SuiteFile:
         BadInput: the first thing that is wrong, in the order of the schema; its trail leads there.
     """
     if not isinstance(raw, dict):
-        raise BadInput("a suite is a mapping with the keys datasets, victims, attacks and defences")
+        kinds = {type(None): "the file is empty", list: "this is a list"}
+        found = kinds.get(type(raw), "this is a single value")
+        raise BadInput(f"{found}; a suite is a mapping with the keys datasets, victims, attacks and defences")
     try:
         return SuiteFile.model_validate(raw)
     except ValidationError as error:
@@ -136,16 +138,20 @@ def _worst(error: ValidationError) -> BadInput:
     found = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     detail = found[0]
     trail = _trail(detail)
-    where = ".".join(str(step) for step in trail)
+    where = str(next(step for step in reversed(trail) if isinstance(step, str)))
     if detail["type"] == "extra_forbidden":
         known = _keys_at(trail[:-1])
         return BadInput(f"unknown key {trail[-1]!r}{near_miss(str(trail[-1]), known)}", trail=trail)
     if detail["type"] == "missing":
         return BadInput(f"the key {where!r} is missing", trail=trail[:-1])
+    if detail["type"] == "too_short":
+        return BadInput(f"{where} is an empty list", trail=trail)
     if trail[0] in {"datasets", "victims", "attacks", "defences"} and len(trail) > 1:
         return BadInput("each entry is 'name', 'name[param=value]' or 'name: {param: value}'", trail=trail[:2])
     if trail[0] == "exclude" and len(trail) > 1:
         return BadInput("each entry is a pattern, or a mapping of dataset, victim, attack, defence", trail=trail[:2])
+    if detail["type"] == "too_short":
+        return BadInput(f"{where} is empty; name at least one", trail=trail)
     cause = detail.get("ctx", {}).get("error")
     sentence = str(cause) if cause is not None else detail["msg"].removeprefix("Input ")
     return BadInput(f"{where} {sentence}, not {detail['input']!r}", trail=trail)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT = 16
-"""Artifacts (data sets, models) that a process keeps in memory."""
+KEPT = {"artifact": 32, "data": 4, "training": 1, "model": 8, "features": 2}
+"""How many of each a process keeps in memory. Artifacts and data are memory-mapped; a poisoned training set is not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Workshop:
         self.store = store
         self.catalogue = catalogue
         self.device = device
-        self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._kept: dict[str, OrderedDict[tuple[str, ...], Any]] = {kind: OrderedDict() for kind in KEPT}
 
     def plugin(self, stage: Stage, role: str) -> Any:
         """The loaded plugin of a role."""
@@ -190,12 +190,13 @@ class Workshop:
         self._kept.clear()
 
     def _keep(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = make()
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return cast(T, self._kept[key])
+        kept = self._kept[key[0]]
+        if key not in kept:
+            kept[key] = make()
+            while len(kept) > KEPT[key[0]]:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return cast(T, kept[key])
 
 
 def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:

@@ -49,7 +49,7 @@ class Marks:
 
     @classmethod
     def from_state(cls, state: Arrays, writing: str) -> Marks:
-        return cls(state["positions"], state["intensities"], writing)  # type: ignore[arg-type]
+        return cls(state["positions"], state["intensities"], writing)
 
     def poison(self, train: ArrayDataset, fraction: float, rng: np.random.Generator) -> Sequence[Poisoned]:
         """One trial: a fraction of all rows, drawn uniformly, each with the mark of its class; labels unchanged."""

@@ -51,7 +51,7 @@ def test_private_inputs_run_beside_each_other() -> None:
 
 
 def test_graphs_that_are_none() -> None:
-    with pytest.raises(ValueError, match="'a' needs stage .* not in the graph"):
+    with pytest.raises(ValueError, match=r"'a' needs stage .* not in the graph"):
         depth_first(graph([stage("a", "nowhere")], ["a"]))
     with pytest.raises(ValueError, match="cycle through 'a'"):
         depth_first(graph([stage("a", "b"), stage("b", "a")], ["a"]))

@@ -17,11 +17,10 @@ from sparring.errors import BadInput
 def command(board: str, cell: str, cache: Path | None) -> None:
     """Show the stages and keys of CELL (an id, or a pattern that matches one) of BOARD. Runs nothing."""
     from sparring.journal import open_results
-    from sparring.plan import make_plan
     from sparring.store import Store
 
     chosen = choose(board, (), (), (), (), None, None)
-    plan = make_plan(chosen.suite, chosen.catalogue)
+    plan = chosen.plan()
     found = plan.matching(cell)
     exact = [c for c in found if c.id == cell] or found
     if len(exact) > 1:

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from sparring.cli.presentation import publish, tell_bad_lines
+from sparring.errors import BadInput, NotInstalled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparring.catalogue import Catalogue
+    from sparring.cell import Cell
 
 
 @click.group("leaderboard")
@@ -13,36 +23,50 @@ def command() -> None:
 
 
 @command.command("render")
-@click.argument("board", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def render(board: Path) -> None:
-    """Write README.md, table.csv and index.html of the folder BOARD from its records alone."""
-    from rich.console import Console
+@click.argument("board")
+def render(board: str) -> None:
+    """Write README.md, table.csv and index.html of BOARD, a folder or a name, from its records alone.
 
-    from sparring.leaderboard.board import BoardUnwritable, load_board, write_board
-    from sparring.leaderboard.terminal import show
+    The suite says which cells there should be, and their order. Where one of its plugins is not installed, or there is
+    no suite, the records alone say what there is.
+    """
+    from sparring.catalogue import discover
+    from sparring.journal import open_results
+    from sparring.leaderboard.board import BoardUnwritable
 
-    if not (board / "results").is_dir():
-        raise click.UsageError(f"{board} has no folder results: it is not a board, or was never run")
-    title, description = _title_and_description(board / "suite.yaml")
-    made = load_board(board, title, description)
+    folder, suite = _folder_and_suite(board)
+    if not (folder / "results").is_dir():
+        raise BadInput(f"{folder} has no results yet; 'sparring run {board}' makes some")
+    catalogue = discover()
+    title, description, cells = _told_by(suite, catalogue) if suite is not None else ("", "", None)
+    results = open_results(folder)
+    tell_bad_lines(results)
     try:
-        paths = write_board(board, made)
+        publish(folder, results, catalogue, title=title, description=description, cells=cells)
     except BoardUnwritable as error:
-        raise click.ClickException(str(error)) from error
-    show(made, Console(), paths)
-    for problem in made.problems:
-        click.echo(problem, err=True)
+        raise BadInput(str(error)) from error
 
 
-def _title_and_description(suite: Path) -> tuple[str, str]:
-    """Of the suite file; empty where there is none."""
-    import yaml
+def _folder_and_suite(board: str) -> tuple[Path, Path | None]:
+    """A folder of records needs no suite."""
+    from sparring.board import SUITE_FILE, find_board
 
-    if not suite.is_file():
-        return "", ""
+    folder = Path(board)
+    if (folder / "results").is_dir() and not (folder / SUITE_FILE).exists():
+        return folder, None
+    found = find_board(board)
+    return found.folder, found.suite_file
+
+
+def _told_by(file: Path, catalogue: Catalogue) -> tuple[str, str, Sequence[Cell] | None]:
+    """Title, description and cells of a suite. Raises `BadInput` where the file is wrong."""
+    from sparring.located_yaml import read_yaml
+    from sparring.suite import expand, load_suite
+
     try:
-        found = yaml.safe_load(suite.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise click.UsageError(f"{suite} cannot be read: {' '.join(str(error).split())}") from error
-    fields = found if isinstance(found, dict) else {}
-    return str(fields.get("title") or ""), str(fields.get("description") or "")
+        suite = load_suite(file, catalogue)
+    except NotInstalled as error:
+        click.echo(f"rendered from the records alone, without what is missing among them: {error}", err=True)
+        fields = read_yaml(file).value
+        return str(fields.get("title") or fields.get("name") or ""), str(fields.get("description") or ""), None
+    return suite.title or suite.name, suite.description, expand(suite, catalogue)

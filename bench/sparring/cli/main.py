@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -55,6 +56,9 @@ def commands() -> None:
 
 def main() -> None:
     """The console script. Exit code 2: bad input, told in one line; 130: interrupted; others are the commands'."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × and ± is no reason to stop
     try:
         code = commands.main(prog_name="sparring", standalone_mode=False)
     except BadInput as error:
@@ -69,4 +73,8 @@ def main() -> None:
         code = 1
     except (KeyboardInterrupt, click.Abort):
         code = 130
+    except OSError as error:  # what no command expected: a folder that vanished, a full disk
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"sparring: {place}{error.strerror or error}", err=True)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)

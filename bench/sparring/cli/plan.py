@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sparring.cli.presentation import tell_bad_lines
 from sparring.cli.selection import cache_folder, choose, product_options
 
 
@@ -34,13 +35,15 @@ def command(
     Runs nothing and writes nothing.
     """
     from sparring.journal import open_results
-    from sparring.plan import estimate_seconds, make_plan, split_cells
+    from sparring.plan import estimate_seconds, split_cells
+    from sparring.stage import StageName
     from sparring.store import Store
 
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
-    plan = make_plan(chosen.suite, chosen.catalogue)
+    plan = chosen.plan()
     cells = plan.matching(only)
     results = open_results(chosen.board.folder)
+    tell_bad_lines(results)
     todo = split_cells(plan, cells, results, fresh=fresh)
     stages = plan.stages_of(todo.to_run)
     store = Store(cache_folder(cache) / "artifacts")
@@ -54,8 +57,10 @@ def command(
     click.echo(
         f"  {len(todo.to_run):6d} to run, through {len(stages)} distinct stages ({len(missing)} not in the store)"
     )
-    for name, count in sorted(Counter(stage.name for stage in missing.values()).items()):
-        click.echo(f"         {count:4d} x {name}")
+    counted = Counter(stage.name for stage in missing.values())
+    for name in StageName:
+        if counted[name]:
+            click.echo(f"         {counted[name]:4d} x {name}")
     seconds, unknown = estimate_seconds(plan, missing, results)
     if missing:
         known = f"about {seconds:.0f} CPU seconds, from earlier records" if unknown < len(missing) else "no estimate"

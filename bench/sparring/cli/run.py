@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparring.cli.presentation import publish, tell_bad_lines
 from sparring.cli.selection import Chosen, cache_folder, choose, product_options
 from sparring.errors import BadInput
-from sparring.plugin import Kind
 
 if TYPE_CHECKING:
     from sparring.engine import Engine
-    from sparring.journal import Results
-    from sparring.plan import Plan
     from sparring.run import Run, Tally
 
 SOME_FAILED = 1
+GO_ON = "finished cells are recorded; the same command goes on from there"
 
 
 @click.command("run")
@@ -62,21 +61,21 @@ def command(
     """
     from sparring.engine import EngineUnavailable
     from sparring.journal import ResultsUnwritable, open_results
-    from sparring.leaderboard.board import BoardUnwritable
-    from sparring.plan import make_plan, split_cells
+    from sparring.plan import split_cells
     from sparring.provenance import git_commit, library_versions
     from sparring.run import Run
     from sparring.stage import WorkerSettings
     from sparring.store import StoreProblem
 
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
-    plan = make_plan(chosen.suite, chosen.catalogue, library_versions() if strict else None)
+    plan = chosen.plan(library_versions() if strict else None)
     cells = plan.matching(only)
     runner = _engine(engine, workers, scheduler)
     try:
         store = _usable_store(cache_folder(cache) / "artifacts")
         chosen.settle()
         with open_results(chosen.board.folder) as results:
+            results.claim()
             todo = split_cells(plan, cells, results, fresh=fresh)
             settings = WorkerSettings(
                 store=store,
@@ -87,12 +86,8 @@ def command(
                 fresh=frozenset(plan.stages_of(todo.to_run)) if fresh else frozenset(),
             )
             run = Run(plan, todo, chosen.catalogue, results, settings, git_commit(chosen.board.folder))
-            tally = _watched(run, runner, results)
-            results.consolidate()
-            _show(chosen, plan, results)
-    except (StoreProblem, ResultsUnwritable, BoardUnwritable) as error:
-        raise BadInput(f"{error}; finished cells are recorded, run the same command again to go on") from error
-    except EngineUnavailable as error:
+            tally = _recorded(run, runner, chosen)
+    except (StoreProblem, ResultsUnwritable, EngineUnavailable) as error:
         raise BadInput(str(error)) from error
     _say_failures(tally)
     if tally.failed:
@@ -118,32 +113,43 @@ def _usable_store(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _watched(run: Run, engine: Engine, results: Results) -> Tally:
-    from sparring.cli.progress import Progress
+def _recorded(run: Run, engine: Engine, chosen: Chosen) -> Tally:
+    """Run, consolidate the records, and publish the leaderboard.
 
-    started = time.monotonic()
-    with Progress(run, results) as progress:
-        tally = run.go(engine, progress.on_event)
-    click.echo(progress.summary(tally, time.monotonic() - started))
+    Raises:
+        BadInput: it had to stop; says how to go on.
+    """
+    from sparring.engine import EngineUnavailable
+    from sparring.journal import REJECTED, ResultsUnwritable
+    from sparring.leaderboard.board import BoardUnwritable
+    from sparring.store import StoreProblem
+
+    tell_bad_lines(run.results)
+    rejected = len(run.results.problems)
+    suite, folder = chosen.suite, chosen.board.folder
+    try:
+        tally = _watched(run, engine)
+        run.results.consolidate()
+        if rejected > len(run.results.problems):
+            click.echo(f"lines that were left out are kept in {folder / 'results' / REJECTED}", err=True)
+        title, cells = suite.title or suite.name, run.plan.cells
+        publish(folder, run.results, chosen.catalogue, title=title, description=suite.description, cells=cells)
+    except (StoreProblem, ResultsUnwritable, BoardUnwritable, EngineUnavailable) as error:
+        raise BadInput(f"{error}; {GO_ON}") from error
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; {GO_ON}", err=True)
+        raise
     return tally
 
 
-def _show(chosen: Chosen, plan: Plan, results: Results) -> None:
-    """Render the leaderboard from the records, print it, and say where it lies."""
-    from rich.console import Console
+def _watched(run: Run, engine: Engine) -> Tally:
+    from sparring.cli.progress import Progress
 
-    from sparring.leaderboard.board import load_board, write_board
-    from sparring.leaderboard.table import ExpectedCell
-    from sparring.leaderboard.terminal import show
-
-    folder, suite = chosen.board.folder, chosen.suite
-    expected = [ExpectedCell.of(cell) for cell in plan.cells]
-    specs = [chosen.catalogue.metric(name) for name in chosen.catalogue.specs(Kind.METRIC)]
-    metrics = {spec.name: (spec.definition, spec.direction.value, spec.unit) for spec in specs}
-    board = load_board(folder, suite.title or suite.name, suite.description, expected, metrics, results)
-    show(board, Console(), write_board(folder, board))
-    for problem in results.problems:
-        click.echo(str(problem), err=True)
+    started = time.monotonic()
+    with Progress(run, run.results) as progress:
+        tally = run.go(engine, progress.on_event)
+    click.echo(progress.summary(tally, time.monotonic() - started))
+    return tally
 
 
 def _say_failures(tally: Tally) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +15,7 @@ from sparring.errors import BadInput
 if TYPE_CHECKING:
     from sparring.board import Board
     from sparring.catalogue import Catalogue
+    from sparring.plan import Plan
     from sparring.suite import Suite
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -29,14 +30,39 @@ class Chosen:
     catalogue: Catalogue
     written: str | None = None
 
+    def plan(self, versions: Mapping[str, str] | None = None) -> Plan:
+        """What a run would do; `versions` become part of every key.
+
+        Raises:
+            BadInput: no cell is left to run; names the suite file, where there is one.
+        """
+        from sparring.located_yaml import read_yaml
+        from sparring.plan import make_plan
+
+        try:
+            return make_plan(self.suite, self.catalogue, versions)
+        except BadInput as error:
+            if self.written is None and error.trail:
+                read_yaml(self.board.suite_file).locate(error)
+            elif self.written is None:
+                error.file = self.board.suite_file
+            raise
+
     def settle(self) -> None:
-        """Make the board's folder, with its suite file."""
+        """Make the board's folder, with its suite file.
+
+        Raises:
+            BadInput: the folder cannot be written, or belongs to another board.
+        """
         if self.written is None:
             self.board.settle()
             return
+        file = self.board.suite_file
         try:
+            if file.exists() and file.read_bytes() != self.written.encode():
+                raise BadInput(f"{file} is another board; name a folder of its own with --out")
             self.board.folder.mkdir(parents=True, exist_ok=True)
-            self.board.suite_file.write_text(self.written, encoding="utf-8")
+            file.write_text(self.written, encoding="utf-8")
         except OSError as error:
             raise BadInput(f"the board's folder {self.board.folder} cannot be written: {error.strerror}") from error
 
@@ -118,5 +144,5 @@ def cache_folder(given: Path | None) -> Path:
     if given is not None:
         return given
     if named := os.environ.get("SPARRING_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparring"
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sparring"

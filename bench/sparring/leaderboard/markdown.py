@@ -57,7 +57,7 @@ def _summary(board: Board) -> str:
     lines = [
         f"**{wording.coverage(board)}**: {', '.join(product)}, {wording.counted(board.repetitions, 'repetition')}.",
         f"Made with {escaped(', '.join(made))}." if made else "",
-        "`index.html` has every number behind these tables, `table.csv` the numbers to calculate with.",
+        "[index.html](index.html) has everything behind these tables, [table.csv](table.csv) the numbers as data.",
     ]
     return " ".join(line for line in lines if line)
 

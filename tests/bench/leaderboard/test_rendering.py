@@ -213,20 +213,22 @@ def test_board_without_any_record_still_renders(tmp_path: Path) -> None:
 
 def test_render_command_writes_prints_and_names_bad_lines(tmp_path: Path) -> None:
     folder = stored(tmp_path / "digits", [record(), evasion("pgd", "none", 0, True, False)])
-    (folder / "suite.yaml").write_text("title: My digits\ndescription: Small.\n")
+    suite = (
+        "title: My digits\ndescription: Small.\ndatasets: [digits]\nvictims: [cnn]\nattacks: [pgd]\ndefences: [none]\n"
+    )
+    (folder / "suite.yaml").write_text(suite)
     with (folder / "results" / "cells.jsonl").open("a") as file:
         file.write("{}\n")
     done = CliRunner().invoke(command, ["render", str(folder)])
     assert done.exit_code == 0, done.output
-    assert "worst case" in done.output
+    assert "digits · cnn" in done.output
     assert "results/cells.jsonl:3: " in done.output
     assert (folder / "README.md").read_text().startswith("# My digits\n\nSmall.\n")
 
 
 def test_render_command_refuses_a_folder_that_is_no_board(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["render", str(tmp_path)])
-    assert done.exit_code == 2
-    assert "has no folder results" in done.output
+    assert "has no suite.yaml" in str(done.exception)
     assert list(tmp_path.iterdir()) == []
 
 
