@@ -17,7 +17,7 @@ def clean_accuracy(e: Evidence) -> float | None:
     wrong = e.clean_prediction != e.y_test
     if e.clean_flagged is not None:
         wrong = wrong | e.clean_flagged
-    return float(1 - wrong.mean())
+    return float((~wrong).mean())
 
 
 def robust_accuracy(e: Evidence) -> float | None:

@@ -185,6 +185,10 @@ class Workshop:
 
         return torch.from_numpy(np.array(array)).to(self.device)
 
+    def forget(self) -> None:
+        """Keep nothing in memory: what a failed plugin may have written to is read again from the store."""
+        self._kept.clear()
+
     def _keep(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
         kept = self._kept[key[0]]
         if key not in kept:

@@ -17,7 +17,7 @@ from sparring.stage import Stage, StageName, WorkerSettings
 from sparring.store import Artifact, Store
 from sparring.suite import Evaluation, Splits, suite_from_selectors
 
-SMALL_MLP = "mlp[hidden=[32],epochs=12]"
+SMALL_MLP = "mlp[epochs=30]"
 DIGITS = "digits"
 SPLITS = Splits(defender_clean=150)
 EVALUATION = Evaluation(samples=100, trials=5, expectation=8, false_positive_rate=0.05)
@@ -62,6 +62,10 @@ class Board:
         (stage,) = self.stages(part, name)
         return stage
 
+    def input(self, part: str, role: str) -> Artifact:
+        """What the measure stage of the cell reads in that role."""
+        return self.store.load(self.plan.goals[self.record(part).cell.id].inputs[role])
+
     def all_stages(self, name: StageName) -> list[Stage]:
         """The distinct stages of that name over all cells."""
         return [s for s in self.plan.stages_of(self.plan.applicable).values() if s.name is name]
@@ -103,9 +107,9 @@ class CellBench:
             **settings,
         )
         plan = make_plan(suite, self.catalogue)
-        results = open_results(self.folder / suite.digest[:12])
         store = self.folder / "store"
-        todo = split_cells(plan, plan.cells, results, fresh=True)
-        run = Run(plan, todo, self.catalogue, results, WorkerSettings(store=store, device="cpu"))
-        tally = run.go(SerialEngine(), lambda event, tally: None)
+        with open_results(self.folder / suite.digest[:12]) as results:
+            todo = split_cells(plan, plan.cells, results, fresh=True)
+            run = Run(plan, todo, self.catalogue, results, WorkerSettings(store=store, device="cpu"))
+            tally = run.go(SerialEngine(), lambda event, tally: None)
         return Board(plan, dict(results.by_cell), tally, Store(store))

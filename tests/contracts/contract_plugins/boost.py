@@ -60,5 +60,5 @@ SPEC = AttackSpec(
     acts=frozenset({Act.POISON, Act.CORRUPT, Act.TRIGGER}),
     goals=(Goal.BACKDOOR,),
     reads=frozenset({"poison_fraction"}),
-    threat=ThreatModel(poison_fraction=0.2),
+    threat=ThreatModel(poison_fraction=0.1),
 )

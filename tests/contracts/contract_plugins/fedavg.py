@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     clients: int = param(10, "clients, all of which take part in every round", at_least=1)
-    rounds: int = param(10, "rounds", at_least=1)
+    rounds: int = param(6, "rounds", at_least=1)
     hidden: int = param(32, "width of the hidden layer", at_least=1)
 
 
@@ -35,7 +35,7 @@ class FedAvg:
     def recipe(self) -> Recipe:
         from sparring.training import Recipe
 
-        return Recipe(learning_rate=1e-2, epochs=3, batch_size=32)
+        return Recipe(learning_rate=3e-3, epochs=3, batch_size=32)
 
     def fit_rounds(self, clients: Sequence[ArrayDataset], recipe: Recipe, corrupt: Corrupt, ctx: Context) -> Model:
         import torch

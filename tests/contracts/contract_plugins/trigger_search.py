@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     steps: int = param(80, "steps of Adam per class", at_least=1)
-    weight: float = param(0.03, "of the mask's size in the loss", above=0)
+    weight: float = param(0.1, "of the mask's size in the loss", above=0)
     threshold: float = param(2.0, "anomaly index from which the model is accused", above=0)
     epochs: int = param(10, "passes over the clean rows while unlearning", at_least=1)
 
