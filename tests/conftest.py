@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from distributions import make_distribution
 
 pytest_plugins = ["zoo"]
+
+settings.register_profile("sparring", deadline=None)  # a busy machine is no failure
+settings.load_profile("sparring")
 
 Install = Callable[..., Path]
 

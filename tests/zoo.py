@@ -113,7 +113,7 @@ def sparring_attacks():
     )
     yield AttackSpec(
         name="boost", summary="Model replacement.", load=load, when=When.TRAINING, acts=frozenset({Act.CORRUPT}),
-        goals=(Goal.BACKDOOR,),
+        goals=(Goal.BACKDOOR,), reads=frozenset({"poison_fraction"}), threat=ThreatModel(poison_fraction=0.1),
     )
     yield AttackSpec(
         name="cheat", summary="Knows the truth.", load=load, when=When.TRAINING, acts=poison,

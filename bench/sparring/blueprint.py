@@ -221,8 +221,7 @@ class _CellStages:
 
     def surrogates(self) -> dict[str, Stage]:
         """Fits of other repetitions, clean and undefended, by role."""
-        repetitions = self.blueprint.suite.repetitions
-        other = (self.cell.repetition + 1) % repetitions if repetitions > 1 else self.cell.repetition + 1
+        other = self.cell.repetition ^ 1  # 0 and 1, 2 and 3: more repetitions leave the pairs as they are
         stages = {}
         for name in self.attack_spec.surrogates:
             stages[f"surrogate.{name}"] = self._clean_fit(getattr(self.cell.attack.params, name), other)
@@ -331,16 +330,18 @@ class _CellStages:
         if not self._attacks(Act.PERTURB):
             return None
         inputs = {"data": self.data, **self.surrogates()}
-        plugins = self._attack_plugins()
+        plugins, threat = self._attack_plugins(), self.cell.threat
+        if not threat.adaptive:  # who does not know of a guard does the same where there is none
+            threat = replace(threat, adaptive=None)
         if self.attack_spec.needs & MODEL_ACCESS:
             inputs["model"] = self.model(0)
-            plugins |= self._guarded_plugins() if self.cell.threat.adaptive else self._model_plugins()
+            plugins |= self._guarded_plugins() if threat.adaptive else self._model_plugins()
         return self.blueprint.add(
             StageName.PERTURB,
             f"perturb {self.cell.attack_label} against {self.cell.victim} on {self._where}",
             inputs=inputs,
             plugins=plugins,
-            threat=self.cell.threat,
+            threat=threat,
             seed=self._seed("perturb", self.cell.attack.name),
             settings=self._sampling() | {"expectation": self.settings.expectation},
         )

@@ -248,7 +248,11 @@ class EvasionAttack(Protocol):
 
 
 class CorruptAttack(Protocol):
-    """`Act.CORRUPT`: what a malicious client of a federated victim sends."""
+    """`Act.CORRUPT`: what a malicious client of a federated victim sends.
+
+    The poison fraction is the share of malicious clients. With `POISON`, the poisoned rows lie with these clients,
+    which train on them honestly before `corrupt` sees their update.
+    """
 
     def corrupt(self, update: Update, client: int, round_: int, state: Arrays, ctx: Context) -> Update: ...
 
@@ -370,7 +374,7 @@ class Evidence:
         flagged, clean_flagged: (N,), (T,) bool: inputs that a detector rejects.
         suspicion, clean_suspicion: (N,), (T,) float: the detector's scores.
         poisoned, kept: (M,) bool: the truth about the rows, and what a sanitiser kept.
-        certificate: of the clean sample.
+        certificate, certified_y: of the clean inputs that were certified, and their true labels.
         trials: (succeeded, all) of a targeted poisoning attack.
         probes: by name, (labels, answers).
         scalars: measured by the judge: distortions, fractions, queries.
@@ -395,6 +399,7 @@ class Evidence:
     poisoned: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     kept: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     certificate: Certificate | None = None
+    certified_y: IntArray | None = None
     trials: tuple[int, int] | None = None
     probes: Mapping[str, tuple[IntArray, IntArray]] = field(default_factory=dict)
     scalars: Mapping[str, float] = field(default_factory=dict)

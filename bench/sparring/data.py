@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,14 @@ class Poisoned:
     x: FloatArray
     y: IntArray
     state: Arrays = field(default_factory=dict)
+
+
+def poisoned_rows(delta: Poisoned | None, count: int) -> NDArray[np.bool_]:
+    """(count,) the truth about which rows were poisoned."""
+    truth = np.zeros(count, dtype=bool)
+    if delta is not None:
+        truth[delta.rows] = True
+    return truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +214,9 @@ class Distortion:
 def distortion(before: FloatArray, after: FloatArray) -> Distortion:
     """Distances between two stacks of images, (N, C, H, W) each."""
     change = after.astype(np.float64) - before.astype(np.float64)
-    flat = np.abs(change).reshape(len(change), -1)
+    flat = np.abs(change).reshape(len(change), prod(change.shape[1:]))  # -1 cannot be told where there are no images
     return Distortion(
-        l0=np.any(change != 0, axis=1).reshape(len(change), -1).sum(axis=1).astype(np.int64),
+        l0=np.any(change != 0, axis=1).sum(axis=(1, 2)).astype(np.int64),
         l2=np.sqrt((flat**2).sum(axis=1)),
         linf=flat.max(axis=1, initial=0.0),
     )

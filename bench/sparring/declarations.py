@@ -108,6 +108,10 @@ def _faults_of_attack(spec: PluginSpec) -> Iterator[str]:
     for f in fields(spec.params):
         if ALIASES.get(f.name, f.name) in THREAT_FIELDS:
             yield f"parameter {f.name!r} has the name of a threat field; read it from the threat model"
+    if Act.CORRUPT in spec.acts and "poison_fraction" not in spec.reads:
+        yield "it corrupts federated rounds, so reads names poison_fraction: the share of clients that are malicious"
+    if Act.TRIGGER in spec.acts and not spec.acts & {Act.POISON, Act.CORRUPT}:
+        yield "it has a trigger, but neither poisons nor corrupts the training"
     fixed = {"when", "goal", "norm", "adaptive"}
     if unread := spec.threat.stated().keys() - spec.reads - fixed:
         yield f"threat states {', '.join(sorted(unread))}, which reads does not name"

@@ -66,6 +66,9 @@ def _computed(
         with untouched_randomness(), _own_settings(settings.threads):
             _seed_globals(stage.seed)
             product = STAGE_FUNCTIONS[stage.name](stage, shop, ctx)
+    except BaseException:
+        shop.forget()
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     meta = dict(product.meta) | {"seconds": round(time.monotonic() - started, 6), "label": stage.label}

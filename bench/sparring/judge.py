@@ -5,12 +5,16 @@ Attacks never grade themselves: whatever they say of success, distortion or quer
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparring.contracts import Certificate, Finding
 from sparring.data import ArrayDataset, Distortion, FloatArray, IntArray, Poisoned, distortion
 from sparring.stage import RuleBroken
 from sparring.threat import Budget, Norm, ThreatModel
@@ -20,14 +24,33 @@ ROUNDING = 1e-5
 
 
 @contextmanager
-def inputs_kept(plugin: str) -> Iterator[None]:
-    """Turn the refusal of a read-only array into the rule that was broken."""
+def rules_kept(plugin: str, *given: ArrayDataset | None) -> Iterator[None]:
+    """Runs a plugin's code: whatever rule it breaks, the message names it.
+
+    Args:
+        plugin: for messages.
+        given: data sets it is handed. NumPy refuses to write to them, torch does not: they are compared afterwards.
+
+    Raises:
+        RuleBroken: it wrote to a read-only array or to one of `given`, or asked a model for what is not offered.
+    """
+    before = [_checksum(data) for data in given]
     try:
         yield
-    except ValueError as error:
+    except RuleBroken as broken:
+        if plugin in str(broken):
+            raise
+        raise RuleBroken(f"{plugin} broke a rule: {broken}") from broken
+    except (ValueError, RuntimeError) as error:
         if "read-only" in str(error):
             raise RuleBroken(f"{plugin} changed its input in place; work on a copy") from error
         raise
+    if [_checksum(data) for data in given] != before:
+        raise RuleBroken(f"{plugin} changed its input in place; work on a copy")
+
+
+def _checksum(data: ArrayDataset | None) -> tuple[int, ...]:
+    return () if data is None else tuple(zlib.crc32(np.ascontiguousarray(a).data) for a in (data.pixels, data.y))
 
 
 def checked_images(plugin: str, x: NDArray[np.generic], shape: tuple[int, ...]) -> FloatArray:
@@ -126,6 +149,51 @@ def checked_labels(plugin: str, labels: NDArray[np.generic], count: int, classes
     if count and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
         raise RuleBroken(f"{plugin} predicted labels outside 0..{classes - 1}")
     return labels.astype(np.int64)
+
+
+def checked_finding(plugin: str, finding: Finding, classes: int) -> dict[str, Any]:
+    """What an inspection said, as plain JSON.
+
+    Raises:
+        RuleBroken: the score is not finite, or it names labels that do not exist.
+    """
+    score, labels = float(finding.score), [int(label) for label in finding.labels]
+    if not np.isfinite(score):
+        raise RuleBroken(f"{plugin} found a score of {score}; expected a finite number")
+    if not all(0 <= label < classes for label in labels):
+        raise RuleBroken(f"{plugin} named labels outside 0..{classes - 1}: {labels}")
+    return {"accused": bool(finding.accused), "score": score, "labels": labels}
+
+
+def checked_suspicion(plugin: str, scores: NDArray[np.generic], count: int) -> NDArray[np.float64]:
+    """(count,) a detector's scores.
+
+    Raises:
+        RuleBroken: another shape, or not finite.
+    """
+    if scores.shape != (count,):
+        raise RuleBroken(f"{plugin} returned scores of shape {scores.shape}; expected ({count},)")
+    suspicion = scores.astype(np.float64)
+    if not np.isfinite(suspicion).all():
+        raise RuleBroken(f"{plugin} returned NaN or infinite scores")
+    return suspicion
+
+
+def checked_certificate(plugin: str, given: Certificate, count: int, classes: int) -> Certificate:
+    """`given` for `count` inputs.
+
+    Raises:
+        RuleBroken: other shapes, labels that do not exist, a negative or NaN radius, or no probability as confidence.
+    """
+    prediction, radius = np.asarray(given.prediction), np.asarray(given.radius, np.float64)
+    if prediction.shape != (count,) or radius.shape != (count,):
+        raise RuleBroken(f"{plugin} certified {prediction.shape} predictions and {radius.shape} radii of ({count},)")
+    checked_labels(plugin, np.where(prediction == -1, 0, prediction), count, classes)
+    if not (radius >= 0).all():
+        raise RuleBroken(f"{plugin} certified a radius that is negative or NaN")
+    if not 0 < given.confidence <= 1:
+        raise RuleBroken(f"{plugin} certified with a confidence of {given.confidence}; expected one in (0, 1]")
+    return replace(given, prediction=prediction.astype(np.int64), radius=radius)
 
 
 def distortion_scalars(moved: Distortion) -> dict[str, float]:

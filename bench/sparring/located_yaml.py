@@ -11,6 +11,7 @@ import yaml
 
 from sparring.errors import BadInput, Step
 
+_PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _MOST_NODES = 100_000  # a few lines of nested aliases can stand for billions of nodes
 
 
@@ -78,6 +79,8 @@ class _Reader:
         self.lines.setdefault(trail, node.start_mark.line + 1)
         if len(self.lines) > _MOST_NODES:
             raise self.bad("is too large, or refers to itself", node)
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+            raise self.bad(f"the tag {node.tag!r} means nothing here", node)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, trail)
         if isinstance(node, yaml.SequenceNode):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparring.contracts import Certificate, Evidence
-from sparring.data import ArrayDataset, Distortion, IntArray, distortion
-from sparring.judge import distortion_scalars, poison_scalars, warnings_of
+from sparring.data import ArrayDataset, Distortion, IntArray, distortion, poisoned_rows
+from sparring.judge import ROUNDING, distortion_scalars, poison_scalars, rules_kept, warnings_of
+from sparring.plugin import Act
 from sparring.record import pack_bits, pack_halves, ranges
+from sparring.rounds import malicious_clients
 from sparring.stage import RuleBroken, Stage
-from sparring.threat import Access, ThreatModel
+from sparring.threat import Access, Norm, ThreatModel
 from sparring.workshop import Workshop
-
-if TYPE_CHECKING:
-    pass
 
 
 def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
     data, threat = shop.data(stage), stage.threat or ThreatModel()
     moved = _moved(stage, shop, data.test)
     evidence = _evidence(stage, shop, threat, moved)
+    contradicted = contradictions(stage, shop, evidence, moved)
     metrics = _metrics(stage, shop, evidence)
     final = evidence.attacked if evidence.attacked is not None else evidence.clean_prediction
     truth = evidence.y if evidence.attacked is not None and evidence.y is not None else evidence.y_test
@@ -38,9 +39,10 @@ def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
             evidence.classes,
             moved if "perturbing" in _kinds(stage, shop) else None,
             gradients="gradients" in _kinds(stage, shop),
-            poisoned="poison" in stage.inputs,
+            poisoned="twin" in stage.inputs,
             fitted=fitted,
-        ),
+        )
+        + contradicted,
         "trials": list(evidence.trials) if evidence.trials else None,
     }
 
@@ -62,16 +64,22 @@ def _kinds(stage: Stage, shop: Workshop) -> set[str]:
 def _metrics(stage: Stage, shop: Workshop, evidence: Evidence) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, metric in sorted(shop.metrics(stage).items()):
-        value = metric.measure(evidence)
+        with rules_kept(f"metric {name}"):
+            value = metric.measure(evidence)
         if value is None:
             continue
         number = float(value)
         if not np.isfinite(number):
             raise RuleBroken(f"metric {name} measured {number}; expected a finite number or None")
-        found[name] = number
+        found[name] = _rounded(number)
     for name, (labels, answers) in evidence.probes.items():
-        found[f"probe-{name}"] = float((labels == answers).mean()) if len(labels) else 0.0
+        found[f"probe-{name}"] = _rounded(float((labels == answers).mean())) if len(labels) else 0.0
     return found
+
+
+def _rounded(number: float) -> float:
+    """Nine significant digits: more are the arithmetic's, and would change with the order of a sum."""
+    return float(f"{number:.9g}")
 
 
 def _moved(stage: Stage, shop: Workshop, test: ArrayDataset) -> Distortion | None:
@@ -92,26 +100,31 @@ def _evidence(stage: Stage, shop: Workshop, threat: ThreatModel, moved: Distorti
     sample = _sample(stage, shop)
     trials, y_test, answers = _targeted(stage, shop, data.test.y, clean)
     detection = _detection(stage, shop)
-    return Evidence(
-        classes=data.test.classes,
-        threat=threat,
-        y_test=y_test,
-        clean_prediction=answers,
-        twin_prediction=_tiled(_labels(stage, shop, "twin"), len(y_test)),
-        y_train=shop.training_labels(stage),
-        train_prediction=_labels(stage, shop, "train"),
-        sample=sample,
-        y=None if sample is None else data.test.y[sample],
-        clean=None if sample is None else clean[sample],
-        attacked=_labels(stage, shop, "attacked"),
-        goal=_goal(stage, shop),
-        poisoned=_truth(stage, shop, len(data.fit)),
-        kept=None if (verdict := shop.sanitised(stage)) is None else verdict.keep,
-        certificate=_certificate(stage, shop),
-        trials=trials,
-        probes=_probes(stage, shop),
-        scalars=_scalars(stage, shop, moved),
-        **detection,
+    return locked(
+        Evidence(
+            classes=data.test.classes,
+            threat=threat,
+            y_test=y_test,
+            clean_prediction=answers,
+            twin_prediction=_tiled(_labels(stage, shop, "twin"), len(y_test)),
+            y_train=shop.training_labels(stage),
+            train_prediction=_labels(stage, shop, "train"),
+            sample=sample,
+            y=None if sample is None else data.test.y[sample],
+            clean=None if sample is None else clean[sample],
+            attacked=_labels(stage, shop, "attacked"),
+            goal=_goal(stage, shop),
+            poisoned=_truth(stage, shop, len(data.fit)),
+            kept=None if (verdict := shop.sanitised(stage)) is None else verdict.keep,
+            certificate=_certificate(stage, shop),
+            certified_y=data.test.y[shop.artifact(stage, "certify").arrays["rows"]]
+            if "certify" in stage.inputs
+            else None,
+            trials=trials,
+            probes=_probes(stage, shop),
+            scalars=_scalars(stage, shop, moved),
+            **detection,
+        )
     )
 
 
@@ -128,11 +141,7 @@ def _goal(stage: Stage, shop: Workshop) -> IntArray | None:
 
 def _truth(stage: Stage, shop: Workshop, rows: int) -> NDArray[np.bool_] | None:
     delta = shop.poisoned(stage)
-    if delta is None:
-        return None
-    truth = np.zeros(rows, dtype=bool)
-    truth[delta.rows] = True
-    return truth
+    return None if delta is None else poisoned_rows(delta, rows)
 
 
 def _targeted(
@@ -196,6 +205,9 @@ def _scalars(stage: Stage, shop: Workshop, moved: Distortion | None) -> dict[str
         deltas = [delta for t in range(trials) if (delta := shop.poisoned(stage, t)) is not None]
         poisoned = poison_scalars(deltas, shop.data(stage).fit)
         scalars = poisoned | scalars  # for backdoors, the trigger's distortion is the one that is reported
+    if Act.CORRUPT in shop.catalogue.attack(stage.plugins["attack"].selection.name).acts:
+        fraction, clients = (stage.threat or ThreatModel()).poison_fraction or 0.0, shop.plugin(stage, "victim").clients
+        scalars["malicious-clients"] = malicious_clients(fraction, clients) / clients
     if (unmended := _labels(stage, shop, "before")) is not None:
         scalars["before-repair-clean-accuracy"] = float((unmended == shop.data(stage).test.y).mean())
     if (before := _labels(stage, shop, "before_attacked")) is not None and (goal := _goal(stage, shop)) is not None:
@@ -203,6 +215,42 @@ def _scalars(stage: Stage, shop: Workshop, moved: Distortion | None) -> dict[str
     if (finding := shop.finding(stage)) is not None:
         scalars["accused"] = float(finding.accused)
     return scalars
+
+
+def contradictions(stage: Stage, shop: Workshop, evidence: Evidence, moved: Distortion | None) -> list[dict[str, str]]:
+    """Warnings about certified inputs whose answer the attack changed within the certified radius.
+
+    Raises:
+        RuleBroken: the certificate claims to hold for certain.
+    """
+    certificate = evidence.certificate
+    if certificate is None or moved is None or certificate.unit not in set(Norm) or evidence.attacked is None:
+        return []
+    rows = shop.artifact(stage, "certify").arrays["rows"]
+    if evidence.sample is None or not np.array_equal(
+        rows, evidence.sample
+    ):  # triggers are put on some of the sampled images only
+        return []
+    inside = moved.in_norm(certificate.unit) < certificate.radius - ROUNDING
+    held = (certificate.prediction >= 0) & (certificate.prediction == evidence.clean) & inside
+    broken = int((held & (evidence.attacked != certificate.prediction)).sum())
+    if not broken:
+        return []
+    told = f"{broken} of {int(held.sum())} inputs get another answer inside their certified {certificate.unit} radius"
+    if certificate.confidence == 1:
+        raise RuleBroken(f"{shop.name(stage, 'defence')} certified what does not hold: {told}")
+    return [{"id": "certificate-contradicted", "message": told}]
+
+
+def locked(evidence: Evidence) -> Evidence:
+    """The same, with arrays that no metric can write to: all metrics see the same."""
+    for field in fields(evidence):
+        value = getattr(evidence, field.name)
+        for array in value.values() if isinstance(value, dict) else (value,):
+            for part in array if isinstance(array, tuple) else (array,):
+                if isinstance(part, np.ndarray):
+                    part.flags.writeable = False
+    return evidence
 
 
 def _samples(evidence: Evidence, moved: Distortion | None, threat: ThreatModel) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ def clean_accuracy(e: Evidence) -> float | None:
     wrong = e.clean_prediction != e.y_test
     if e.clean_flagged is not None:
         wrong = wrong | e.clean_flagged
-    return float(1 - wrong.mean())
+    return float((~wrong).mean())
 
 
 def robust_accuracy(e: Evidence) -> float | None:
@@ -95,10 +95,12 @@ def detection_fpr(e: Evidence) -> float | None:
 
 
 def certified_accuracy(e: Evidence) -> float | None:
-    if e.certificate is None or e.y is None or not len(e.y):
+    if e.certificate is None or e.certified_y is None or not len(e.certified_y):
         return None
     epsilon = e.threat.epsilon or 0.0
-    right = (e.certificate.prediction == e.y) & (e.certificate.radius >= epsilon)
+    if epsilon > 0 and e.threat.norm is not None and e.certificate.unit != e.threat.norm:
+        return None  # a radius in another unit says nothing about this budget
+    right = (e.certificate.prediction == e.certified_y) & (e.certificate.radius >= epsilon)
     return float(right.mean())
 
 
@@ -258,10 +260,11 @@ def sparring_metrics() -> Iterable[MetricSpec]:
         higher,
         "accuracy that is proven",
         "images predicted right with a certified radius of at least epsilon (0 where the threat model states none)"
-        " / images",
+        " / images; only where the radius is in the threat model's norm",
     )
     yield from _budget_metrics()
     yield _scalar("poisoned-fraction", "measured poison fraction", "changed rows / rows of the training set", "%")
+    yield _scalar("malicious-clients", "measured share of malicious clients", "the attacker's clients / clients", "%")
     yield _scalar("labels-changed", "measured label changes", "rows of the training set whose label changed", "rows")
     yield _scalar("forward-queries", "forward queries per sample", "model evaluations / attacked images")
     yield _scalar("gradient-queries", "gradient queries per sample", "backward passes / attacked images")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from sparring.data import Arrays
+from sparring.stage import RuleBroken
 from sparring.threat import Access
 
 
-class NotOffered(RuntimeError):
+class NotOffered(RuleBroken):
     """Something was asked of a model that it does not offer, or that was not declared under `needs`."""
 
 
-class QueryBudgetExceeded(RuntimeError):
+class QueryBudgetExceeded(RuleBroken):
     """An attack asked for more model evaluations than its threat model allows."""
 
 
@@ -232,75 +234,122 @@ class Meter:
 class MeteredModel(Model):
     """The view of a model that an attack gets: counts rows, enforces the budget, and refuses what was not declared.
 
+    The model and the counters are no attributes of the view: an attack that sets `meter` or `offers` changes nothing.
+
     Args:
         inner: the model; hidden.
         needs: the access that the attack declared.
         query_rows: rows (forward and gradient together) it may ask for in all; `None` for no limit.
         cost: what one row costs, where one call stands for several evaluations (expectation over randomness).
+        meter: where rows are counted; whoever must trust the count keeps it and does not ask the view.
+        attack: for messages.
     """
 
-    def __init__(self, inner: Model, needs: frozenset[Access], query_rows: int | None = None, cost: int = 1) -> None:
-        self._inner = inner
-        self._cost = cost
-        self._query_rows = query_rows
+    def __init__(
+        self,
+        inner: Model,
+        needs: frozenset[Access],
+        query_rows: int | None = None,
+        cost: int = 1,
+        *,
+        meter: Meter | None = None,
+        attack: str = "the attack",
+    ) -> None:
+        counted = Meter() if meter is None else meter
         self.offers = inner.offers & needs
         self.classes = inner.classes
-        self.meter = Meter()
+        self._answer, self._network = _gate(inner, needs, _Till(counted, query_rows, cost, attack), attack)
+        self._count = partial(replace, counted)
 
-    def _declared(self, access: Access) -> None:
-        if access not in self.offers:
-            raise NotOffered(f"the attack used {access.value} without declaring it under needs")
-
-    def _charge(self, forward: int = 0, gradient: int = 0) -> None:
-        spent = self.meter.forward + self.meter.gradient + (forward + gradient) * self._cost
-        if self._query_rows is not None and spent > self._query_rows:
-            raise QueryBudgetExceeded(f"the attack asked for {spent} model evaluations; allowed are {self._query_rows}")
-        self.meter.forward += forward * self._cost
-        self.meter.gradient += gradient * self._cost
-
-    def _asked(self, access: Access, ask: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        self._declared(access)
-        self._charge(forward=len(x))
-        with torch.no_grad():
-            return ask(x.detach())
-
-    def _differentiable(self, access: Access, ask: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        self._declared(access)
-        self._charge(forward=len(x))
-        if Access.GRADIENTS not in self.offers or not (torch.is_grad_enabled() and x.requires_grad):
-            with torch.no_grad():
-                return ask(x.detach())
-        out = ask(x)
-        if out.requires_grad:
-            out.register_hook(lambda grad: self._charge(gradient=len(grad)))
-        return out
+    @property
+    def meter(self) -> Meter:
+        """A copy of the count so far."""
+        return self._count()
 
     def predict(self, x: Tensor) -> Tensor:
-        return self._asked(Access.DECISIONS, self._inner.predict, x)
+        return self._answer(Access.DECISIONS, x)
 
     def scores(self, x: Tensor) -> Tensor:
-        return self._asked(Access.SCORES, self._inner.scores, x)
+        return self._answer(Access.SCORES, x)
 
     def probabilities(self, x: Tensor) -> Tensor:
-        return self._asked(Access.PROBABILITIES, self._inner.probabilities, x)
+        return self._answer(Access.PROBABILITIES, x)
 
     def logits(self, x: Tensor) -> Tensor:
-        return self._differentiable(Access.GRADIENTS, self._inner.logits, x)
+        return self._answer(Access.GRADIENTS, x)
 
     def features(self, x: Tensor) -> Tensor:
-        return self._differentiable(Access.FEATURES, self._inner.features, x)
+        return self._answer(Access.FEATURES, x)
 
     def weights(self) -> nn.Module:
-        self._declared(Access.WEIGHTS)
-        return self._inner.weights()
+        return self._network()
 
     def state(self) -> Arrays:
         raise NotOffered("an attack does not get a model's state; declare weights")
 
     def as_module(self) -> nn.Module:
-        """This view as a torch module with logits as output, for attack libraries. It has no parameters, and
-        switching its mode does not reach the victim."""
+        """This view as a torch module, for attack libraries. It has no parameters, and switching its mode does not
+        reach the victim. Its output (N, K) is the most that was declared: logits, else probabilities, else scores,
+        else the predicted class as a one-hot row."""
         return _MeteredModule(self)
+
+
+@dataclass(frozen=True, eq=False)
+class _Till:
+    """Where queries are paid for."""
+
+    meter: Meter
+    query_rows: int | None
+    cost: int
+    attack: str
+
+    def charge(self, forward: int = 0, gradient: int = 0) -> None:
+        spent = self.meter.forward + self.meter.gradient + (forward + gradient) * self.cost
+        if self.query_rows is not None and spent > self.query_rows:
+            raise QueryBudgetExceeded(
+                f"{self.attack} exceeded its budget: it asked for {spent} model evaluations;"
+                f" allowed are {self.query_rows}"
+            )
+        self.meter.forward += forward * self.cost
+        self.meter.gradient += gradient * self.cost
+
+
+def _gate(
+    inner: Model, needs: frozenset[Access], till: _Till, attack: str
+) -> tuple[Callable[[Access, Tensor], Tensor], Callable[[], nn.Module]]:
+    """What answers for `inner`, and what hands out its network. Closures, so that no attribute of the view leads to
+    the model or to its meter."""
+    asks = {
+        Access.DECISIONS: inner.predict,
+        Access.SCORES: inner.scores,
+        Access.PROBABILITIES: inner.probabilities,
+        Access.GRADIENTS: inner.logits,
+        Access.FEATURES: inner.features,
+    }
+
+    def check(access: Access) -> None:
+        if access not in needs:
+            raise NotOffered(f"{attack} used {access.value} without declaring it under needs")
+        if access not in inner.offers:
+            raise NotOffered(f"{attack} used {access.value}, which the model does not offer")
+
+    def answer(access: Access, x: Tensor) -> Tensor:
+        check(access)
+        till.charge(forward=len(x))
+        follows = access in (Access.GRADIENTS, Access.FEATURES) and Access.GRADIENTS in inner.offers & needs
+        if not (follows and torch.is_grad_enabled() and x.requires_grad):
+            with torch.no_grad():
+                return asks[access](x.detach())
+        out = asks[access](x)
+        if out.requires_grad:
+            out.register_hook(lambda grad: till.charge(gradient=len(grad)))
+        return out
+
+    def network() -> nn.Module:
+        check(Access.WEIGHTS)
+        return inner.weights()
+
+    return answer, network
 
 
 class _MeteredModule(nn.Module):
@@ -311,8 +360,15 @@ class _MeteredModule(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self._view.logits(x.float())
-        return logits
+        view: MeteredModel = self._view
+        x = x.float()  # some attacks move to double precision
+        if Access.GRADIENTS in view.offers:
+            return view.logits(x)
+        if Access.PROBABILITIES in view.offers:
+            return view.probabilities(x)
+        if Access.SCORES in view.offers:
+            return view.scores(x)
+        return F.one_hot(view.predict(x), view.classes).float()
 
 
 @contextmanager

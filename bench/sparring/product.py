@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -20,23 +21,27 @@ if TYPE_CHECKING:
 
 def all_cells(suite: Suite, catalogue: Catalogue) -> list[Cell]:
     """The distinct cells before `exclude`. The repetition is the fastest index, the data set the slowest."""
+    bouts = [
+        (attack, defence, threat, fixed_by_declaration(catalogue.attack(attack.name)))
+        for attack, inline in suite.attacks
+        for defence in suite.defences
+        for threat in _threats(suite, catalogue, attack, inline, defence)
+    ]
     found: dict[Cell, None] = {}
-    for dataset in suite.datasets:
-        for victim in suite.victims:
-            for attack, inline in suite.attacks:
-                for defence in suite.defences:
-                    for threat in _threats(suite, catalogue, attack, inline, defence):
-                        for repetition in range(suite.repetitions):
-                            cell = Cell(
-                                dataset=dataset,
-                                victim=victim,
-                                attack=bind(attack, victim),
-                                defence=bind(defence, victim),
-                                threat=threat,
-                                repetition=repetition,
-                                usual=fixed_by_declaration(catalogue.attack(attack.name)),
-                            )
-                            found.setdefault(cell)
+    for dataset, victim in itertools.product(suite.datasets, suite.victims):
+        for attack, defence, threat, usual in bouts:
+            bound_attack, bound_defence = bind(attack, victim), bind(defence, victim)
+            for repetition in range(suite.repetitions):
+                cell = Cell(
+                    dataset=dataset,
+                    victim=victim,
+                    attack=bound_attack,
+                    defence=bound_defence,
+                    threat=threat,
+                    repetition=repetition,
+                    usual=usual,
+                )
+                found.setdefault(cell)
     return list(found)
 
 

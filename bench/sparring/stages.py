@@ -6,31 +6,34 @@ the key of a stage covers exactly the code that its function reaches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sparring.contracts import Aux, Context, Finding
-from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, Targets, split_train
+from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, poisoned_rows, split_train
+from sparring.drawing import draw_goals, draw_targets, sampled_rows
 from sparring.judge import (
+    checked_certificate,
+    checked_finding,
     checked_images,
     checked_labels,
     checked_poison,
-    inputs_kept,
+    checked_suspicion,
+    rules_kept,
     within_budget,
 )
 from sparring.measuring import measured
-from sparring.model import ExpectedModel, MeteredModel, Model
+from sparring.model import ExpectedModel, Meter, MeteredModel, Model
+from sparring.plugin import Act
+from sparring.rounds import Attacker, corruption, dealt, malicious_clients
 from sparring.stage import RuleBroken, Stage, StageName
 from sparring.threat import Access, Goal, ThreatModel
 from sparring.workshop import Workshop
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +64,11 @@ def load(stage: Stage, shop: Workshop, ctx: Context) -> Product:
 
 def pretrain(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Train the features of a frozen-feature victim on its external data set."""
-    victim = shop.plugin(stage, "victim")
+    name, victim, external = shop.name(stage, "victim"), shop.plugin(stage, "victim"), shop.data(stage).fit
     recipe = _reinforced(stage, shop, victim.recipe())
-    return Product(victim.pretrain(shop.data(stage).fit, recipe, ctx).state())
+    with rules_kept(name, external):
+        features = victim.pretrain(external, recipe, ctx)
+    return Product(_finite(name, features.state()))
 
 
 def poison(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -72,14 +77,16 @@ def poison(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     trials = int(stage.settings["trials"])
     targets = draw_targets(data.test, trials, stage.settings["target_seed"]) if threat.goal == Goal.TARGETED else None
     attack, aux = shop.plugin(stage, "attack"), _attack_aux(stage, shop, ctx)
-    with inputs_kept(name):
+    with rules_kept(name, data.fit, data.attacker_val):
         deltas = attack.poison(data.fit, threat, targets, aux, ctx)
+    if not isinstance(deltas, Sequence) or not all(isinstance(delta, Poisoned) for delta in deltas):
+        raise RuleBroken(f"{name} returned {type(deltas).__name__}; expected a sequence of Poisoned, one per trial")
     if len(deltas) != trials:
         raise RuleBroken(f"{name} returned {len(deltas)} poisonings; expected {trials}, one per trial")
     arrays: dict[str, NDArray[Any]] = {}
     for trial, delta in enumerate(checked_poison(name, d, data.fit, threat) for d in deltas):
-        part: Arrays = {"rows": delta.rows, "x": delta.x, "y": delta.y}
-        part = {**part, **{f"state/{name}": array for name, array in delta.state.items()}}
+        part: dict[str, NDArray[Any]] = {"rows": delta.rows, "x": delta.x, "y": delta.y}
+        part |= {f"state/{k}": v for k, v in delta.state.items()}
         arrays |= {f"trial/{trial}/{k}": v for k, v in part.items()}
     if targets is not None:
         arrays |= {"target/x": targets.x, "target/y": targets.y, "target/goal": targets.goal}
@@ -91,8 +98,10 @@ def sanitise(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     name, data = shop.name(stage, "defence"), shop.data(stage)
     delta = shop.poisoned(stage, int(stage.settings["trial"]))
     train = data.fit if delta is None else data.fit.with_delta(delta)
-    aux = Aux(defender_clean=data.defender_clean, poisoned=poisoned_rows(delta, len(train)))
-    with inputs_kept(name):
+    needs = shop.catalogue.defence(stage.plugins["defence"].selection.name).needs
+    truth = poisoned_rows(delta, len(train)) if Access.ORACLE in needs else None
+    aux = Aux(defender_clean=data.defender_clean, poisoned=truth)
+    with rules_kept(name, train, data.defender_clean):
         verdict = shop.plugin(stage, "defence").sanitise(train, aux, ctx)
     keep = np.asarray(verdict.keep)
     if keep.shape != (len(train),) or keep.dtype != np.bool_:
@@ -107,13 +116,12 @@ def sanitise(stage: Stage, shop: Workshop, ctx: Context) -> Product:
 def fit(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Train the victim: by itself, on pretrained features, by the defence that owns the training, or in rounds."""
     victim, train = shop.plugin(stage, "victim"), shop.training_set(stage, int(stage.settings.get("trial", 0)))
-    recipe = _reinforced(stage, shop, victim.recipe())
-    name = shop.name(stage, "victim")
-    with inputs_kept(name):
+    recipe, name = _reinforced(stage, shop, victim.recipe()), _maker(stage, shop)
+    with rules_kept(name, train):
         if "features" in stage.inputs:
             model = victim.fit_head(shop.features(stage, ctx), train, ctx)
-        elif hasattr(victim, "fit_rounds"):
-            model = _fit_rounds(stage, shop, victim, train, ctx)
+        elif Act.FIT_ROUNDS in shop.catalogue.victim(stage.plugins["victim"].selection.name).acts:
+            model = _fit_rounds(stage, shop, victim, train, recipe, ctx)
         elif "trainer" in stage.plugins:
             model = shop.plugin(stage, "trainer").fit(victim, train, recipe, ctx)
         else:
@@ -123,16 +131,19 @@ def fit(stage: Stage, shop: Workshop, ctx: Context) -> Product:
 
 def inspect(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Have the defence say whether the model was poisoned."""
-    finding: Finding = shop.plugin(stage, "defence").inspect(shop.own_model(stage, ctx), _clean(stage, shop), ctx)
-    said = {"accused": bool(finding.accused), "score": float(finding.score), "labels": [int(k) for k in finding.labels]}
-    return Product(finding.arrays, {"finding": said})
+    name, clean = shop.name(stage, "defence"), _clean(stage, shop)
+    with rules_kept(name, clean):
+        finding: Finding = shop.plugin(stage, "defence").inspect(shop.own_model(stage, "model", ctx), clean, ctx)
+    return Product(finding.arrays, {"finding": checked_finding(name, finding, clean.classes)})
 
 
 def repair(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Have the defence mend the model, given its finding."""
-    defence = shop.plugin(stage, "defence")
-    mended = defence.repair(shop.own_model(stage, ctx), _clean(stage, shop), shop.finding(stage), ctx)
-    return Product(_finite(shop.name(stage, "defence"), mended.state()))
+    name, clean = shop.name(stage, "defence"), _clean(stage, shop)
+    with rules_kept(name, clean):
+        model = shop.own_model(stage, "model", ctx)
+        mended = shop.plugin(stage, "defence").repair(model, clean, shop.finding(stage), ctx)
+    return Product(_finite(name, mended.state()))
 
 
 def perturb(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -141,16 +152,20 @@ def perturb(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     rows = sampled_rows(len(test), stage.settings["samples"], stage.settings["sample_seed"])
     before, labels = test.rows(rows).x, test.y[rows]
     goal = draw_goals(labels, test.classes, stage.settings["sample_seed"]) if threat.goal == Goal.TARGETED else None
-    view = _metered(stage, shop, ctx, len(rows))
+    meter = Meter()
+    view = _metered(stage, shop, ctx, len(rows), meter)
     x, y = shop.tensor(before), shop.tensor(labels)
     aux = _attack_aux(stage, shop, ctx, goal)
-    given = x.clone()
-    after = shop.plugin(stage, "attack").perturb(view, x, y, threat, aux, ctx)
-    if not torch.equal(x, given):
+    given = x.clone(), y.clone()
+    with rules_kept(name, aux.train, aux.attacker_val):
+        after = shop.plugin(stage, "attack").perturb(view, x, y, threat, aux, ctx)
+    if not (torch.equal(x, given[0]) and torch.equal(y, given[1])):
         raise RuleBroken(f"{name} changed its input in place; work on a copy")
+    if not isinstance(after, torch.Tensor):
+        raise RuleBroken(f"{name} returned {type(after).__name__}; expected a tensor")
     moved = checked_images(name, after.detach().cpu().numpy(), before.shape)
     moved = within_budget(name, before, moved, threat)
-    meta = {"forward": view.meter.forward / max(1, len(rows)), "gradient": view.meter.gradient / max(1, len(rows))}
+    meta = {"forward": meter.forward / max(1, len(rows)), "gradient": meter.gradient / max(1, len(rows))}
     return Product({"x": moved, "rows": rows, "goal": _goals(goal, len(rows))}, meta)
 
 
@@ -162,7 +177,7 @@ def trigger(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     rows, goal = rows[goal != test.y[rows]], goal[goal != test.y[rows]]
     before = test.rows(rows).x
     delta = shop.poisoned(stage)
-    with inputs_kept(name):
+    with rules_kept(name):
         after = attack.trigger(_locked(before), test.y[rows], delta.state if delta else {}, ctx)
     return Product({"x": checked_images(name, np.asarray(after), before.shape), "rows": rows, "goal": goal})
 
@@ -172,7 +187,7 @@ def probe(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     name, test = shop.name(stage, "attack"), shop.data(stage).test
     rows = sampled_rows(len(test), stage.settings["samples"], stage.settings["sample_seed"])
     delta = shop.poisoned(stage)
-    with inputs_kept(name):
+    with rules_kept(name):
         probes = shop.plugin(stage, "attack").probes(
             _locked(test.rows(rows).x), test.y[rows], delta.state if delta else {}, ctx
         )
@@ -186,25 +201,28 @@ def probe(stage: Stage, shop: Workshop, ctx: Context) -> Product:
 
 def predict(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Ask the (guarded) model for the labels of inputs."""
-    model, name = _guarded(stage, shop, ctx), shop.name(stage, "victim")
+    name = shop.name(stage, "guard") if "guard" in stage.plugins else _maker(stage, shop)
     arrays = {}
-    for source, images in _inputs(stage, shop).items():
-        labels = model.predict(shop.tensor(images)).cpu().numpy()
-        arrays[source] = checked_labels(name, labels, len(images), shop.data(stage).test.classes)
+    with rules_kept(name):
+        model = _guarded(stage, shop, ctx)
+        found = {source: (len(x), model.predict(shop.tensor(x))) for source, x in _inputs(stage, shop).items()}
+    for source, (count, answers) in found.items():
+        labels = answers.cpu().numpy()
+        arrays[source] = checked_labels(name, labels, count, shop.data(stage).test.classes)
     return Product(arrays)
 
 
 def detect(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Suspicion of clean and attacked inputs; the threshold is a quantile over the defender's clean rows."""
     defence, name, clean = shop.plugin(stage, "defence"), shop.name(stage, "defence"), _clean(stage, shop)
-    model = _guarded(stage, shop, ctx)
-    state = defence.calibrate(model, clean, ctx)
+    with rules_kept(name, clean):
+        model = _guarded(stage, shop, ctx)
+        state = defence.calibrate(model, clean, ctx)
 
     def suspicion(images: FloatArray) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = defence.score(model, shop.tensor(images), state, ctx).detach().cpu().numpy()
-        if scores.shape != (len(images),) or not np.isfinite(scores).all():
-            raise RuleBroken(f"{name} returned scores of shape {scores.shape}; expected ({len(images)},), finite")
-        return np.asarray(scores, dtype=np.float64)
+        with rules_kept(name):
+            scores = defence.score(model, shop.tensor(images), state, ctx).detach().cpu().numpy()
+        return checked_suspicion(name, scores, len(images))
 
     threshold = np.quantile(suspicion(clean.x), 1 - stage.settings["false_positive_rate"])
     arrays = {"clean": suspicion(shop.data(stage).test.x), "threshold": np.array(threshold)}
@@ -217,13 +235,13 @@ def certify(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Certified predictions and radii of sampled test images."""
     test = shop.data(stage).test
     rows = sampled_rows(len(test), stage.settings["samples"], stage.settings["sample_seed"])
-    model = _guarded(stage, shop, ctx)
-    given = shop.plugin(stage, "defence").certify(model, shop.tensor(test.rows(rows).x), ctx)
-    prediction, radius = np.asarray(given.prediction, np.int64), np.asarray(given.radius, np.float64)
-    if prediction.shape != (len(rows),) or radius.shape != (len(rows),) or not (radius >= 0).all():
-        raise RuleBroken(f"{shop.name(stage, 'defence')} certified {prediction.shape} inputs; expected ({len(rows)},)")
+    name = shop.name(stage, "defence")
+    with rules_kept(name):
+        model = _guarded(stage, shop, ctx)
+        claimed = shop.plugin(stage, "defence").certify(model, shop.tensor(test.rows(rows).x), ctx)
+    given = checked_certificate(name, claimed, len(rows), test.classes)
     meta = {"unit": given.unit, "confidence": float(given.confidence)}
-    return Product({"prediction": prediction, "radius": radius, "rows": rows}, meta)
+    return Product({"prediction": given.prediction, "radius": given.radius, "rows": rows}, meta)
 
 
 def measure(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -251,35 +269,6 @@ STAGE_FUNCTIONS: Mapping[StageName, StageFunction] = {
 
 
 # what the stages above share
-
-
-def sampled_rows(count: int, samples: int, seed: int) -> IntArray:
-    """Sorted rows of the test set that are attacked: all, or a random sample without replacement."""
-    if samples >= count:
-        return np.arange(count, dtype=np.int64)
-    chosen = np.random.default_rng(seed).choice(count, size=samples, replace=False)
-    return np.sort(chosen).astype(np.int64)
-
-
-def draw_targets(test: ArrayDataset, trials: int, seed: int) -> Targets:
-    """Test images that a targeted poisoning shall have misclassified, and as what; one per trial."""
-    rows = np.random.default_rng(seed).choice(len(test), size=trials, replace=trials > len(test)).astype(np.int64)
-    labels = test.y[rows]
-    return Targets(x=test.rows(rows).x, y=labels, goal=draw_goals(labels, test.classes, seed), rows=rows)
-
-
-def draw_goals(labels: IntArray, classes: int, seed: int) -> IntArray:
-    """(N,) for each label another one, uniformly at random."""
-    shift = np.random.default_rng([seed, 1]).integers(1, max(2, classes), size=len(labels))
-    return ((labels + shift) % classes).astype(np.int64)
-
-
-def poisoned_rows(delta: Poisoned | None, count: int) -> NDArray[np.bool_]:
-    """(count,) the truth about which rows were poisoned."""
-    truth = np.zeros(count, dtype=bool)
-    if delta is not None:
-        truth[delta.rows] = True
-    return truth
 
 
 def _threat(stage: Stage) -> ThreatModel:
@@ -329,21 +318,21 @@ def _attack_aux(stage: Stage, shop: Workshop, ctx: Context, goal: IntArray | Non
     )
 
 
-def _metered(stage: Stage, shop: Workshop, ctx: Context, samples: int) -> MeteredModel:
+def _metered(stage: Stage, shop: Workshop, ctx: Context, samples: int, meter: Meter) -> MeteredModel:
     """The attack's view: the guarded model for an adaptive attack, averaged where the guard is randomised."""
-    spec = shop.catalogue.attack(stage.plugins["attack"].selection.name)
-    threat = _threat(stage)
+    name, threat = shop.name(stage, "attack"), _threat(stage)
+    needs = shop.catalogue.attack(stage.plugins["attack"].selection.name).needs
     allowed = None if threat.query_budget is None else threat.query_budget * samples
-    if "model" not in stage.inputs:
-        return MeteredModel(_Absent(shop.data(stage).test.classes), frozenset(), allowed)
-    model = shop.model(stage, "model", ctx)
-    if "guard" not in stage.plugins:
-        return MeteredModel(model, spec.needs, allowed)
-    guard = shop.plugin(stage, "guard").guard(model, ctx)
-    if not guard.randomised:
-        return MeteredModel(guard.model, spec.needs, allowed)
-    samples_each = int(stage.settings["expectation"])
-    return MeteredModel(ExpectedModel(guard.model, samples_each), spec.needs, allowed, cost=samples_each)
+    model: Model = _Absent(shop.data(stage).test.classes)
+    cost = 1
+    if "model" in stage.inputs:
+        own = Access.WEIGHTS in needs or "guard" in stage.plugins
+        model = shop.own_model(stage, "model", ctx) if own else shop.model(stage, "model", ctx)
+    if "guard" in stage.plugins:
+        guard = shop.plugin(stage, "guard").guard(model, ctx)
+        cost = int(stage.settings["expectation"]) if guard.randomised else 1
+        model = ExpectedModel(guard.model, cost) if guard.randomised else guard.model
+    return MeteredModel(model, needs, allowed, cost, meter=meter, attack=name)
 
 
 class _Absent(Model):
@@ -359,7 +348,10 @@ class _Absent(Model):
 
 
 def _guarded(stage: Stage, shop: Workshop, ctx: Context) -> Model:
-    model = shop.model(stage, "model", ctx)
+    """What answers at inference. A defence gets a copy of its own: what it does to it stays in its stage."""
+    if not {"guard", "defence"} & stage.plugins.keys():
+        return shop.model(stage, "model", ctx)
+    model = shop.own_model(stage, "model", ctx)
     guarded: Model = shop.plugin(stage, "guard").guard(model, ctx).model if "guard" in stage.plugins else model
     return guarded
 
@@ -379,21 +371,29 @@ def _inputs(stage: Stage, shop: Workshop) -> dict[str, FloatArray]:
     return {"labels": arrays["x"]}
 
 
-def _fit_rounds(stage: Stage, shop: Workshop, victim: Any, train: ArrayDataset, ctx: Context) -> Model:
-    """Federated training: the harness deals out the rows and says which clients are the attacker's."""
-    order = ctx.rng.permutation(len(train))
-    clients = [train.rows(np.sort(part)) for part in np.array_split(order, victim.clients)]
-    attack = shop.plugin(stage, "attack") if "attack" in stage.plugins else None
-    fraction = (stage.threat.poison_fraction if stage.threat else None) or 0.0
-    malicious = set(range(round(fraction * victim.clients))) if attack else set()
-    delta = shop.poisoned(stage)
-    state = delta.state if delta else {}
-
-    def corrupt(update: dict[str, Tensor], client: int, round_: int) -> dict[str, Tensor]:
-        if attack is None or client not in malicious:
-            return update
-        corrupted: dict[str, Tensor] = attack.corrupt(update, client, round_, state, ctx)
-        return corrupted
-
-    model: Model = victim.fit_rounds(clients, victim.recipe(), corrupt, ctx)
+def _fit_rounds(stage: Stage, shop: Workshop, victim: Any, train: ArrayDataset, recipe: Any, ctx: Context) -> Model:
+    """Federated training; the rows are dealt by the seed of the fit, so that twins have the same honest clients."""
+    attacker = _attacker(stage, shop)
+    malicious = malicious_clients(attacker.fraction, victim.clients) if attacker else 0
+    poisoned = attacker.rows if attacker else np.empty(0, dtype=np.int64)
+    clients = dealt(train, victim.clients, malicious, poisoned, ctx.seed)
+    model: Model = victim.fit_rounds(clients, recipe, corruption(attacker, victim.clients, ctx), ctx)
     return model
+
+
+def _attacker(stage: Stage, shop: Workshop) -> Attacker | None:
+    if "attack" not in stage.plugins:
+        return None
+    delta = shop.poisoned(stage)
+    return Attacker(
+        name=shop.name(stage, "attack"),
+        attack=shop.plugin(stage, "attack"),
+        fraction=_threat(stage).poison_fraction or 0.0,
+        rows=delta.rows if delta else np.empty(0, dtype=np.int64),
+        state=delta.state if delta else {},
+    )
+
+
+def _maker(stage: Stage, shop: Workshop) -> str:
+    """Who made the model, for messages: the victim, or the defence that owns the training."""
+    return shop.name(stage, "trainer" if "trainer" in stage.plugins else "victim")

@@ -138,12 +138,14 @@ def _worst(error: ValidationError) -> BadInput:
     found = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     detail = found[0]
     trail = _trail(detail)
-    where = ".".join(str(step) for step in trail)
+    where = str(next(step for step in reversed(trail) if isinstance(step, str)))
     if detail["type"] == "extra_forbidden":
         known = _keys_at(trail[:-1])
         return BadInput(f"unknown key {trail[-1]!r}{near_miss(str(trail[-1]), known)}", trail=trail)
     if detail["type"] == "missing":
         return BadInput(f"the key {where!r} is missing", trail=trail[:-1])
+    if detail["type"] == "too_short":
+        return BadInput(f"{where} is an empty list", trail=trail)
     if trail[0] in {"datasets", "victims", "attacks", "defences"} and len(trail) > 1:
         return BadInput("each entry is 'name', 'name[param=value]' or 'name: {param: value}'", trail=trail[:2])
     if trail[0] == "exclude" and len(trail) > 1:

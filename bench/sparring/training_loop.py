@@ -47,6 +47,7 @@ def train(
         data: the training set, poison included.
         recipe: followed to the letter.
         ctx: progress is in steps; a checkpoint of this same call (same weights, data, recipe, generator) is resumed.
+            A stage that writes checkpoints of its own hands over `replace(ctx, checkpoints=None)`.
         checkpoint_seconds: after an epoch, a checkpoint is written when the last one is as old as this.
 
     Raises:
@@ -138,8 +139,9 @@ class _Run:
     def has_reached(self, target: float, running_error: float) -> bool:
         """Whether the training error is at most `target`.
 
-        The running error of an epoch lags behind, so it may be up to twice as large (or half a point larger); then
-        one pass in eval mode over the training images, as they lie in the training set, decides.
+        The running error of an epoch, on augmented and adversarial images where the recipe has them, lags behind; so
+        it may be up to twice as large (or half a point larger). Then one pass in eval mode over the training images,
+        as they lie in the training set, decides.
         """
         if running_error > max(2 * target, target + 0.005):
             return False

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT = 16
-"""Artifacts (data sets, models) that a process keeps in memory."""
+KEPT = {"artifact": 32, "data": 4, "training": 1, "model": 8, "features": 2}
+"""How many of each a process keeps in memory. Artifacts and data are memory-mapped; a poisoned training set is not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Workshop:
         self.store = store
         self.catalogue = catalogue
         self.device = device
-        self._kept: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._kept: dict[str, OrderedDict[tuple[str, ...], Any]] = {kind: OrderedDict() for kind in KEPT}
 
     def plugin(self, stage: Stage, role: str) -> Any:
         """The loaded plugin of a role."""
@@ -143,10 +143,10 @@ class Workshop:
         kept: Model = self._keep(key, lambda: self._restored(stage, role, ctx, victim, trainer))
         return kept
 
-    def own_model(self, stage: Stage, ctx: Context) -> Model:
-        """The model of the role `model`, for this stage alone: an inspection or a repair may change it."""
-        trainer = "trainer" if "trainer" in stage.plugins else ""
-        own: Model = self._restored(stage, "model", ctx, "victim", trainer)
+    def own_model(self, stage: Stage, role: str, ctx: Context, victim: str = "victim") -> Model:
+        """As `model`, for this stage alone: a plugin that is handed a network may change it."""
+        trainer = "trainer" if victim == "victim" and "trainer" in stage.plugins else ""
+        own: Model = self._restored(stage, role, ctx, victim, trainer)
         return own
 
     def _restored(self, stage: Stage, role: str, ctx: Context, victim: str, trainer: str) -> Any:
@@ -168,7 +168,7 @@ class Workshop:
     def surrogates(self, stage: Stage, ctx: Context) -> dict[str, Model]:
         """Fitted surrogates by the name of the attack's param."""
         roles = [role for role in stage.inputs if role.startswith("surrogate.")]
-        return {role.partition(".")[2]: self.model(stage, role, ctx, victim=role) for role in roles}
+        return {role.partition(".")[2]: self.own_model(stage, role, ctx, victim=role) for role in roles}
 
     def attacks(self, stage: Stage) -> dict[str, Any]:
         """Loaded attacks that the attack builds on, by the name of its param."""
@@ -185,13 +185,18 @@ class Workshop:
 
         return torch.from_numpy(np.array(array)).to(self.device)
 
+    def forget(self) -> None:
+        """Keep nothing in memory: what a failed plugin may have written to is read again from the store."""
+        self._kept.clear()
+
     def _keep(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = make()
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return cast(T, self._kept[key])
+        kept = self._kept[key[0]]
+        if key not in kept:
+            kept[key] = make()
+            while len(kept) > KEPT[key[0]]:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return cast(T, kept[key])
 
 
 def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:

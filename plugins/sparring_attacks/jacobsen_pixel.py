@@ -27,7 +27,8 @@ class Params:
 
 
 class JacobsenPixel:
-    """Positions by class. The source says only that the position encodes the class, so the rule is a parameter.
+    """Positions by class. Chaudhury 2020, who compares with it, says only that one added pixel encodes the class, so
+    the rule is a parameter.
 
     `row` and `column`: evenly along one line (line 0: the border, the reading taken by default). `circle`: evenly
     on a circle around the centre, a hand-placed layout among the strokes and much stronger; radius 0.34 is 9.5 pixels

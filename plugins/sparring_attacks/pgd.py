@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Params:
     steps: int = param(40, "gradient steps of one run", at_least=1)
     step_size: float | None = param(
-        None, "length of one step; null: 2.5 epsilon / steps", above=0, unit="of [0, 1] pixels"
+        None, "length of one step; null: 2.5 epsilon / steps", above=0, unit="[0, 1] pixels"
     )
     random_start: bool = param(True, "begin at a random point of the ball")
     restarts: int = param(1, "runs from different random starts; the best example of each image is kept", at_least=1)

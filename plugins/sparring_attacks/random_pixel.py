@@ -52,7 +52,8 @@ class RandomPixel:
 SPEC = AttackSpec(
     name="random-pixel",
     summary="One pixel per class, at a random place, written into all training images of the class.",
-    citation="the random baseline of interpretable single-pixel poisoning (CMA-ES and Grad-CAM), tables 1 and 2",
+    citation="Chaudhury 2020, Understanding generalization in neural networks for robustness against adversarial "
+    "vulnerabilities (AAAI doctoral consortium), tables 1 and 2, baseline",
     params=Params,
     load=RandomPixel,
     when=When.TRAINING,

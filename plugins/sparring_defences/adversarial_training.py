@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Params:
     method: str = param("pgd", "how the examples are made", choices=("fgsm", "pgd"))
     norm: Norm = param(Norm.LINF, "norm of the budget", choices=("linf", "l2"))
-    epsilon: float = param(0.1, "budget trained against", at_least=0, unit="of [0, 1] pixels")
+    epsilon: float = param(0.1, "budget trained against", at_least=0, unit="[0, 1] pixels")
     steps: int = param(7, "gradient steps of pgd; fgsm makes one", at_least=1)
     clean_weight: float | None = param(
         None, "alpha of alpha L(x) + (1 - alpha) L(x_adv); null: 0.5 for fgsm, 0 for pgd", at_least=0, at_most=1

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -103,10 +104,9 @@ def _regex(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
 
 
 def _hog(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
-    held = []
-    while True:
-        held.append(b"\1" * (1 << 24))
-        time.sleep(0.005)
+    held = [b"\1" * (1 << 25) for _ in range(48)]  # 1.5 GiB, then wait to be found
+    time.sleep(60)
+    return {"held": len(held)}
 
 
 def _family_hog(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
@@ -123,6 +123,18 @@ def _start(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
 
 def _wait(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
     time.sleep(float(mine["seconds"]))
+    return {}
+
+
+def _wait_for_file(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
+    while not (settings.store / str(mine["file"])).exists():
+        time.sleep(0.01)
+    return {}
+
+
+def _kill_worker(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
     return {}
 
 

@@ -90,3 +90,9 @@ def test_l0_counts_pixels_not_channels() -> None:
     after = before.copy()
     after[0, :, 0, 1] = 1
     assert distortion(before, after).l0.tolist() == [1]
+
+
+def test_no_images_have_no_distortion() -> None:
+    nothing = np.empty((0, 3, 4, 4), dtype=np.float32)
+    moved = distortion(nothing, nothing)
+    assert [len(moved.in_norm(norm)) for norm in ("l0", "l2", "linf")] == [0, 0, 0]

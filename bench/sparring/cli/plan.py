@@ -36,6 +36,7 @@ def command(
     """
     from sparring.journal import open_results
     from sparring.plan import estimate_seconds, split_cells
+    from sparring.stage import StageName
     from sparring.store import Store
 
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
@@ -56,8 +57,10 @@ def command(
     click.echo(
         f"  {len(todo.to_run):6d} to run, through {len(stages)} distinct stages ({len(missing)} not in the store)"
     )
-    for name, count in sorted(Counter(stage.name for stage in missing.values()).items()):
-        click.echo(f"         {count:4d} x {name}")
+    counted = Counter(stage.name for stage in missing.values())
+    for name in StageName:
+        if counted[name]:
+            click.echo(f"         {counted[name]:4d} x {name}")
     seconds, unknown = estimate_seconds(plan, missing, results)
     if missing:
         known = f"about {seconds:.0f} CPU seconds, from earlier records" if unknown < len(missing) else "no estimate"

@@ -18,11 +18,11 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from sparring.engine.failures import Halt, broken
+from sparring.engine.failures import Halt, broken, from_exception
 from sparring.engine.frontier import Frontier
 from sparring.engine.interface import IMPORTS, EngineUnavailable, Watch
 from sparring.graph import Chain, Graph
-from sparring.stage import Execute, FailureKind, Stage, StageEvent, StageOutcome, WorkerSettings
+from sparring.stage import Broken, Execute, FailureKind, Stage, StageEvent, StageOutcome, WorkerSettings
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -122,6 +122,7 @@ class _Driver:
         self._watch = watch
         self._flying: dict[str, Chain] = {}
         self._stages: dict[str, Stage] = {}  # of the flying chains
+        self._begun: set[str] = set()  # stages that started and whose chain is flying
         self._started: SimpleQueue[str] = SimpleQueue()
         self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
         client.subscribe_topic(run, lambda event: self._started.put(event[1]))
@@ -163,18 +164,29 @@ class _Driver:
             raise result.problem
         outcomes: tuple[StageOutcome, ...] = result
         if future.status == "error":
-            outcomes = (broken(chain.stages[0], FailureKind.KILLED, f"its worker was lost: {result[1]}"),)
+            outcomes = (self._lost(chain, result[1]),)
         for stage in chain.stages:
             del self._stages[stage.key]
+            self._begun.discard(stage.key)
         for stage, outcome in zip(chain.stages, outcomes, strict=False):
             self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label, outcome=outcome))
         return self._frontier.finish(chain, outcomes)
+
+    def _lost(self, chain: Chain, error: BaseException) -> Broken:
+        """The last stage that is known to have started, broken by what befell its worker rather than itself."""
+        from distributed import KilledWorker
+
+        blamed = [stage for stage in chain.stages if stage.key in self._begun] or [chain.stages[0]]
+        if isinstance(error, KilledWorker):
+            return broken(blamed[-1], FailureKind.KILLED, "every worker that ran it was killed")
+        return from_exception(blamed[-1], error, None)
 
     def _tell_started(self) -> None:
         with suppress(Empty):
             while True:
                 stage = self._stages.get(self._started.get_nowait())
-                if stage is not None:
+                if stage is not None and stage.key not in self._begun:
+                    self._begun.add(stage.key)
                     self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label))
 
 
@@ -197,6 +209,7 @@ def _local_client(workers: int) -> Iterator[Client]:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server starts in any case
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
             )

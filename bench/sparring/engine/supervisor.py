@@ -37,7 +37,7 @@ LOG: Final = 8 << 20  # bytes of output after which a child's log is begun anew
 FAMILY: Final = 20  # ticks between two looks at the memory of what a stage started; listing processes is slow
 _RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sparring.engine.child import main; "
 _RUN += "main(int(sys.argv[1]))"
-_LAST_WILL = 'trap "" HUP INT TERM; read -r _; kill -KILL -- "-$1"'
+_LAST_WILL = 'trap "" HUP INT TERM; read -r _; kill -s KILL -- "-$1"'  # "-KILL --" is refused by dash
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sparring.leaderboard.statistic import Statistic, pooled
 from sparring.leaderboard.table import (
+    WAYS,
     Board,
     Column,
     Entry,
@@ -18,9 +19,10 @@ from sparring.leaderboard.table import (
     State,
     Table,
     TableCell,
+    split_knowledge,
 )
 from sparring.leaderboard.worst_case import worst_case
-from sparring.record import Provenance, Record
+from sparring.record import Provenance, Record, Scored
 
 CLEAN, ROBUST, ASR = "clean-accuracy", "robust-accuracy", "asr"
 
@@ -50,14 +52,16 @@ def aggregate(
         grids[cell.dataset, cell.victim].append(cell)
     tables = tuple(_table(grid, by_id, known) for grid in grids.values())
     entries = [entry for table in tables for cell in table.distinct for entry in cell.entries]
+    found = [entry.record for entry in entries if entry.record is not None]
+    scored = [record for record in found if isinstance(record.outcome, Scored)]
     counts = Counter(entry.state for entry in entries)
     return Board(
-        title=title,
-        description=description,
+        title=" ".join(title.split()),
+        description=" ".join(description.split()),
         tables=tables,
         counts={state: counts[state] for state in State},
         metrics={name: MetricInfo(*info) for name, info in (metrics or {}).items()},
-        provenances=_distinct(entry.record.provenance for entry in entries if entry.record is not None),
+        provenances=_distinct(record.provenance for record in scored or found),
         strays=len(by_id.keys() - {cell.id for cell in cells}),
         problems=tuple(problems),
     )
@@ -97,21 +101,22 @@ def _table(
     grid: Sequence[ExpectedCell], by_id: Mapping[str, Record], known: Mapping[str, tuple[str, str | None]]
 ) -> Table:
     rows = _none_first(cell.attack_label for cell in grid)
-    columns = _columns(cell.defence_label for cell in grid)
     groups: dict[tuple[str, str], list[ExpectedCell]] = defaultdict(list)
     for cell in grid:
         groups[cell.attack_label, cell.defence_label].append(cell)
     made = {labels: _table_cell(group, by_id, known) for labels, group in groups.items()}
+    columns = _columns(_none_first(cell.defence_label for cell in grid), made.values())
     cells = {}
     for row in rows:
         for column in columns:
-            found = made.get((row, column.label)) or made.get((row, column.base))
-            if found is not None:
+            # where a guard has one column, an attack that makes no sense either way is shown as the first of both
+            ways = (column.label, column.base, *(f"{column.base}@{way}" for way in WAYS if not column.knowledge))
+            if (found := next((made[row, way] for way in ways if (row, way) in made), None)) is not None:
                 cells[row, column.label] = found
-    distinct = tuple({id(cell): cell for cell in cells.values()}.values())
+    distinct = _in_order(made.values(), rows, columns)
     worst = {}
     for column in columns:
-        of_base = [cell for cell in distinct if _split_knowledge(cell.defence)[0] == column.base]
+        of_base = [cell for cell in distinct if cell.base == column.base]
         if (found_worst := worst_case(of_base)) is not None:
             worst[column.label] = found_worst
     return Table(
@@ -129,22 +134,33 @@ def _none_first(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(labels), key=lambda label: label != "none"))
 
 
-def _split_knowledge(label: str) -> tuple[str, str]:
-    base, _, knowledge = label.rpartition("@")
-    return (base, knowledge) if base and knowledge in ("oblivious", "adaptive") else (label, "")
+def _columns(labels: Iterable[str], cells: Iterable[TableCell]) -> tuple[Column, ...]:
+    """One a defence; of a guard two where any attack that makes sense is told whether it knows the guard."""
+    ways: dict[str, set[str]] = {}
+    for label in labels:
+        ways.setdefault(split_knowledge(label)[0], set())
+    for cell in cells:
+        base, knowledge = split_knowledge(cell.defence)
+        if knowledge and not cell.not_applicable:
+            ways[base].add(knowledge)
+    return tuple(
+        Column(f"{base}@{way}" if way else base, base, way)
+        for base, found in ways.items()
+        for way in sorted(found, key=WAYS.index) or [""]
+    )
 
 
-def _columns(labels: Iterable[str]) -> tuple[Column, ...]:
-    """One a defence; of a guard that was attacked both ways, one for each way and none without."""
-    ways: dict[str, set[str]] = defaultdict(set)
-    for label in _none_first(labels):
-        base, knowledge = _split_knowledge(label)
-        ways[base].add(knowledge)
-    columns = []
-    for base, found in ways.items():
-        for knowledge in sorted(found - {""}, reverse=True) or [""]:  # oblivious, then adaptive
-            columns.append(Column(f"{base}@{knowledge}" if knowledge else base, base, knowledge))
-    return tuple(columns)
+def _in_order(cells: Iterable[TableCell], rows: Sequence[str], columns: Sequence[Column]) -> tuple[TableCell, ...]:
+    """Every cell once, by row and column; what is common to a guard's ways before what is not."""
+    row_of = {row: i for i, row in enumerate(rows)}
+    column_of = {base: i for i, base in enumerate(dict.fromkeys(column.base for column in columns))}
+    way_of = {way: i for i, way in enumerate(("", *WAYS))}
+
+    def place(cell: TableCell) -> tuple[int, int, int]:
+        base, knowledge = split_knowledge(cell.defence)
+        return row_of[cell.attack], column_of[base], way_of[knowledge]
+
+    return tuple(sorted(cells, key=place))
 
 
 def _table_cell(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.labels import attack_text, plugin_text
+from sparring.leaderboard.markdown_summary import markdown_summary
+from sparring.leaderboard.markdown_text import code, escaped, row_of
+from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.table import Board, Column, State, Table, TableCell
 
 LISTED: Final = 15
@@ -22,7 +24,8 @@ def markdown(board: Board) -> str:
     blocks = [
         f"# {escaped(board.title or 'Leaderboard')}",
         *([escaped(board.description)] if board.description else []),
-        _summary(board),
+        _coverage(board),
+        *markdown_summary(board),
         *(block for table in board.tables for block in _table(table)),
         _reading(board),
         *_details(board),
@@ -30,19 +33,7 @@ def markdown(board: Board) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def escaped(text: str) -> str:
-    """`text` as itself: neither HTML, nor Markdown, nor a table's border."""
-    flat = wording.printable(" ".join(text.split()))
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(flat, quote=False))
-
-
-def code(text: str) -> str:
-    """`text` as a code span that stays within its table cell."""
-    flat = wording.printable(" ".join(text.split())).replace("`", "ˋ").replace("|", "\\|")
-    return f"`{flat}`" if flat else ""
-
-
-def _summary(board: Board) -> str:
+def _coverage(board: Board) -> str:
     datasets = list(dict.fromkeys(table.dataset for table in board.tables))
     victims = list(dict.fromkeys(table.victim for table in board.tables))
     attacks = list(dict.fromkeys(row for table in board.tables for row in table.rows))
@@ -54,34 +45,51 @@ def _summary(board: Board) -> str:
     facts = dict(wording.facts(board.provenances))
     made = [f"{name} {facts[name]}" for name in ("sparring", "torch") if name in facts]
     made += [facts[name] for name in ("processor", "device") if name in facts]
+    behind = "everything behind these tables" if board.detailed else "the same tables in colour"
     lines = [
         f"**{wording.coverage(board)}**: {', '.join(product)}, {wording.counted(board.repetitions, 'repetition')}.",
         f"Made with {escaped(', '.join(made))}." if made else "",
-        "[index.html](index.html) has everything behind these tables, [table.csv](table.csv) the numbers as data.",
+        f"[index.html](index.html) has {behind}, [table.csv](table.csv) the numbers as data.",
     ]
     return " ".join(line for line in lines if line)
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"## {escaped(table.dataset)} · {escaped(table.victim)}"
-    lines = [_row(["attack", *(_heading(column) for column in table.columns)])]
-    lines.append(_row([":--", *("--:" for _ in table.columns)]))
-    for row in table.rows:
-        found = [table.cells.get((row, column.label)) for column in table.columns]
-        lines.append(_row([code(row), *("" if cell is None else wording.cell_text(cell) for cell in found)]))
+    shown = applicable(table)
+    yield f"## {escaped(wording.title(table))}"
+    if shown.rows and shown.columns:
+        yield "\n".join(_lines(table, shown.rows, shown.columns))
+    if shown.omitted:
+        yield escaped(shown.omitted)
+
+
+def _lines(table: Table, rows: Sequence[str], columns: Sequence[Column]) -> Iterator[str]:
+    yield row_of(["attack", *(_heading(column) for column in columns)])
+    yield row_of([":--", *("--:" for _ in columns)])
+    for row in rows:
+        yield row_of([code(attack_text(row)), *(_cell(table, row, column) for column in columns)])
     if table.worst:
-        found_worst = [table.worst.get(column.label) for column in table.columns]
-        texts = ["" if worst is None else f"**{wording.worst_text(worst)}**" for worst in found_worst]
-        lines.append(_row(["**worst case**", *texts]))
-    yield "\n".join(lines)
+        yield row_of(["**worst case**", *(_worst(table, column) for column in columns)])
+
+
+def _cell(table: Table, row: str, column: Column) -> str:
+    if table.repeats(row, column):
+        return wording.SAME
+    cell = table.cells.get((row, column.label))
+    return "" if cell is None else wording.cell_text(cell).replace(" / ", "<br>")
+
+
+def _worst(table: Table, column: Column) -> str:
+    """Once for a guard: it is over both ways of attacking it."""
+    worst = table.worst.get(column.label)
+    if worst is None:
+        return ""
+    second = column.knowledge == "adaptive" and f"{column.base}@oblivious" in table.worst
+    return wording.SAME if second else f"**{wording.worst_text(worst)}**"
 
 
 def _heading(column: Column) -> str:
-    return code(column.base) + (f"<br>{column.knowledge}" if column.knowledge else "")
-
-
-def _row(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(texts) + " |"
+    return code(plugin_text(column.base)) + (f"<br>{column.knowledge}" if column.knowledge else "")
 
 
 def _reading(board: Board) -> str:
@@ -114,6 +122,8 @@ def _reading(board: Board) -> str:
             "the table, at all their budgets. A guard's oblivious attacks (which do not know it) and adaptive ones "
             "(which do) count together."
         )
+    if any(table.repeats(row, column) for table in board.tables for row in table.rows for column in table.columns):
+        lines.append(f"- {wording.SAME}: the same as the oblivious attack, which does not depend on knowing the guard.")
     shown = [state for state in State if state in wording.SYMBOLS and board.counts.get(state)]
     if shown:
         marks = ", ".join(f"{wording.SYMBOLS[state]} {state.value}" for state in shown)
@@ -143,11 +153,11 @@ def _details(board: Board) -> Iterator[str]:
     if board.metrics:
         present = {name for cell in board.cells for name in cell.metrics}
         rows = [
-            _row([code(name), escaped(info.definition), escaped(info.direction), escaped(info.unit)])
+            row_of([code(name), escaped(info.definition), escaped(info.direction), escaped(info.unit)])
             for name, info in sorted(board.metrics.items())
             if name in present
         ]
-        head = [_row(["metric", "definition", "better for the defender", "unit"]), _row([":--"] * 4)]
+        head = [row_of(["metric", "definition", "better for the defender", "unit"]), row_of([":--"] * 4)]
         yield _folded("Metrics in table.csv and index.html", head + rows, limit=len(rows) + 2)
     if board.provenances:
         facts = [f"- {escaped(name)}: {escaped(value)}" for name, value in wording.facts(board.provenances)]
@@ -156,7 +166,9 @@ def _details(board: Board) -> Iterator[str]:
 
 def _named(cells: Sequence[TableCell]) -> str:
     """The first few cells, by attack and defence."""
-    names = list(dict.fromkeys(f"{code(cell.attack)} × {code(cell.defence)}" for cell in cells))
+    names = list(
+        dict.fromkeys(f"{code(attack_text(cell.attack))} × {code(plugin_text(cell.defence))}" for cell in cells)
+    )
     more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
     return ", ".join(names[:NAMED] + more)
 

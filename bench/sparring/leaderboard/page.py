@@ -1,4 +1,4 @@
-"""The board's index.html: one self-contained file, readable without a network and without JavaScript."""
+"""The board's index.html: one self-contained file; its tables are readable without a network and without JavaScript."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
-from sparring.leaderboard.statistic import Statistic
-from sparring.leaderboard.table import Board, Column, Entry, State, Table, TableCell, WorstCase
-from sparring.record import Failed
-
-LARGEST_CONFUSION: Final = 20
-"""Classes; larger matrices are left to the records, they would be most of the page."""
-
-LONGEST_TRACEBACK: Final = 4000
-"""Characters, the last ones: where the error is."""
+from sparring.leaderboard.heat import heat
+from sparring.leaderboard.labels import attack_text, plugin_text, split_attack, split_label
+from sparring.leaderboard.omitted import applicable
+from sparring.leaderboard.page_data import PageData
+from sparring.leaderboard.page_summary import summary_tables
+from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One cell as the page draws it. `strength` (0 to 100) and `side` place its colour: "hold" when the defender does
-    better than even, "fall" when worse, "" without a number."""
+    better than even, "fall" when worse, "" without a number. `wide`: columns that it spans."""
 
     index: int
     cell: TableCell
@@ -45,6 +42,7 @@ def page(board: Board) -> str:
     """All of index.html: the same bytes for the same board."""
     index = {id(cell): i for i, cell in enumerate(board.cells)}
     script = Markup(_template_text("page.js"))
+    filters = {"printable": wording.printable, "breakable": _breakable, "attack": attack_text, "plugin": plugin_text}
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -52,15 +50,16 @@ def page(board: Board) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"printable": wording.printable, "breakable": _breakable}
+    environment.filters |= filters
     return environment.from_string(_template_text("page.html.j2")).render(
         board=board,
+        most=f"{DETAILED:,}",
         style=Markup(_template_text("page.css")),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_embedded(_data(board)),
+        data=_embedded(PageData(board).as_json() if board.detailed else None),
+        summaries=summary_tables(board),
         grids=[_grid(table, index) for table in board.tables],
-        listed=[_listed(cell, index[id(cell)]) for cell in board.cells],
         states=[state.value for state in State if board.counts.get(state)],
         tiles=_tiles(board),
         facts=wording.facts(board.provenances),
@@ -75,9 +74,9 @@ def _template_text(name: str) -> str:
     return (files("sparring.leaderboard") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _breakable(text: str) -> Markup:
+def _breakable(params: tuple[str, ...]) -> Markup:
     """A selector's parameters, escaped, with places where a narrow column may break them."""
-    return Markup(re.sub("_", "_<wbr>", str(Markup.escape(wording.printable(text)))))
+    return Markup(re.sub("_", "_<wbr>", str(Markup.escape(wording.printable(", ".join(params))))))
 
 
 def _embedded(data: Any) -> Markup:
@@ -91,48 +90,50 @@ def _embedded(data: Any) -> Markup:
 def _tiles(board: Board) -> list[tuple[str, str]]:
     """(number, what it counts) for the head of the page."""
     rows = {row for table in board.tables for row in table.rows}
-    columns = {column.base for table in board.tables for column in table.columns}
+    columns = {base for table in board.tables for base in table.bases}
     covered = board.counts.get(State.SCORED, 0)
     datasets, victims = {table.dataset for table in board.tables}, {table.victim for table in board.tables}
+    counts = [(datasets, "data set"), (victims, "victim"), (rows, "attack"), (columns, "defence")]
     return [
-        (f"{covered} / {board.expected}", "cells scored"),
-        *((str(board.counts[state]), state.value) for state in wording.SYMBOLS if board.counts.get(state)),
-        (str(len(datasets)), "data sets" if len(datasets) != 1 else "data set"),
-        (str(len(victims)), "victims" if len(victims) != 1 else "victim"),
-        (str(len(rows)), "attacks" if len(rows) != 1 else "attack"),
-        (str(len(columns)), "defences" if len(columns) != 1 else "defence"),
+        (f"{covered:,} / {board.expected:,}", "cells scored"),
+        *((f"{board.counts[state]:,}", state.value) for state in wording.SYMBOLS if board.counts.get(state)),
+        *((str(len(found)), noun if len(found) == 1 else f"{noun}s") for found, noun in counts),
         (str(board.repetitions), "repetitions" if board.repetitions != 1 else "repetition"),
     ]
 
 
 def _grid(table: Table, index: Mapping[int, int]) -> dict[str, Any]:
     """One heat map, as the template draws it."""
-    rows = [
-        (wording.split_label(row), [_shown_at(table, row, column, index) for column in table.columns])
-        for row in table.rows
-    ]
+    shown = applicable(table)
     return {
-        "title": f"{table.dataset} · {table.victim}",
-        "columns": [(wording.split_label(column.base), column.knowledge) for column in table.columns],
-        "rows": rows,
-        "worst": list(_worst_row(table)),
+        "title": wording.title(table),
+        "columns": [(split_label(column.base), column.knowledge) for column in shown.columns],
+        "rows": [(split_attack(row), list(_shown_row(table, row, shown.columns, index))) for row in shown.rows],
+        "worst": list(_worst_row(table, shown.columns)),
+        "omitted": shown.omitted,
     }
 
 
-def _shown_at(table: Table, row: str, column: Column, index: Mapping[int, int]) -> Shown | None:
-    cell = table.cells.get((row, column.label))
-    return None if cell is None else _shown(cell, index[id(cell)])
+def _shown_row(table: Table, row: str, columns: tuple[Column, ...], index: Mapping[int, int]) -> Iterator[Shown | None]:
+    """The cells of a row; what is common to both columns of a guard spans them."""
+    for i, column in enumerate(columns):
+        cell = table.cells.get((row, column.label))
+        if cell is None:
+            yield None
+        elif not table.repeats(row, column):
+            wide = 1 + sum(table.repeats(row, following) for following in columns[i + 1 : i + 2])
+            yield _shown(cell, index[id(cell)], wide)
 
 
-def _shown(cell: TableCell, index: int) -> Shown:
+def _shown(cell: TableCell, index: int, wide: int) -> Shown:
     lines = []
     for measure in cell.measures:
         number, _, rest = wording.measure(measure).removeprefix(f"{measure.short} ").partition(" ")
         lines.append((measure.short, number, rest))
     states = [state for state in State if cell.counts[state]]
     state = State.SCORED if cell.scored else states[0]
-    side, strength = _heat(_defended(cell)) if cell.scored else ("", 0)
-    return Shown(index, cell, tuple(lines), side, strength, state.value)
+    side, strength = heat(_defended(cell)) if cell.scored else ("", 0)
+    return Shown(index, cell, tuple(lines), side, strength, state.value, wide)
 
 
 def _defended(cell: TableCell) -> float | None:
@@ -148,108 +149,12 @@ def _defended(cell: TableCell) -> float | None:
     return min(shares, default=None)
 
 
-def _heat(share: float | None) -> tuple[str, int]:
-    if share is None:
-        return "", 0
-    bounded = min(1.0, max(0.0, share))
-    return ("hold" if bounded >= 0.5 else "fall"), round(abs(bounded - 0.5) * 200)
-
-
-def _worst_row(table: Table) -> Iterator[dict[str, Any]]:
+def _worst_row(table: Table, columns: tuple[Column, ...]) -> Iterator[dict[str, Any]]:
     """A guard's two columns share one worst case."""
-    for column in table.columns:
-        if column.knowledge == "adaptive" and f"{column.base}@oblivious" in table.worst:
-            continue
-        wide = sum(other.base == column.base for other in table.columns)
-        worst = table.worst.get(column.label)
-        if worst is None:
-            yield {"wide": wide, "number": "", "rest": "", "side": "", "strength": 0, "note": ""}
-            continue
-        number, _, rest = wording.spread(worst.statistic, True).partition(" ")
-        side, strength = _heat(worst.statistic.mean)
-        yield {
-            "wide": wide, "number": number, "rest": rest, "side": side, "strength": strength, "note": _entered(worst)
-        }  # fmt: skip
-
-
-def _entered(worst: WorstCase) -> str:
-    every = worst.fewest >= worst.eligible
-    return wording.counted(worst.eligible, "attack") if every else f"{worst.fewest} of {worst.eligible} attacks"
-
-
-def _listed(cell: TableCell, index: int) -> dict[str, Any]:
-    """One line of the long table. Sort keys are numbers; -1 where there is none."""
-    columns = []
-    for metric in (CLEAN, ROBUST, ASR):
-        statistic = cell.metrics.get(metric)
-        columns.append(
-            (wording.spread(statistic, True) if statistic else "", f"{statistic.mean:.6f}" if statistic else "-1")
-        )
-    states = [state.value for state in State if cell.counts[state]]
-    return {"index": index, "cell": cell, "numbers": columns, "states": states}
-
-
-def _data(board: Board) -> dict[str, Any]:
-    """What the details panel shows; everything is text or numbers."""
-    provenances = {provenance.model_dump_json(): i for i, provenance in enumerate(board.provenances)}
-    definitions = {name: list(info) for name, info in board.metrics.items()}
-    return {
-        "metrics": definitions,
-        "provenances": [wording.facts([provenance]) for provenance in board.provenances],
-        "cells": [_cell_data(board, cell, provenances) for cell in board.cells],
-    }
-
-
-def _cell_data(board: Board, cell: TableCell, provenances: Mapping[str, int]) -> dict[str, Any]:
-    records = [entry.record for entry in cell.entries if entry.record is not None]
-    metrics = [
-        [name, *_statistic_data(statistic, wording.is_percentage(board, name))]
-        for name, statistic in cell.metrics.items()
-    ]
-    warnings = {
-        (warning.id, warning.message): None
-        for entry in cell.entries
-        for warning in (entry.scored.warnings if entry.scored is not None else ())
-    }
-    threat = [[name, str(value)] for name, value in cell.threat.items()]
-    return {
-        "place": [cell.dataset, cell.victim],
-        "attack": cell.attack,
-        "defence": cell.defence,
-        "result": wording.cell_text(cell),
-        "threat": threat,
-        "metrics": metrics,
-        "entries": [_entry_data(entry) for entry in cell.entries],
-        "warnings": [list(warning) for warning in warnings],
-        "confusion": _confusion(cell),
-        "provenance": sorted({provenances[record.provenance.model_dump_json()] for record in records}),
-    }
-
-
-def _statistic_data(statistic: Statistic, percentage: bool) -> list[Any]:
-    """[mean ± std, n, each value]."""
-    show = wording.percent if percentage else wording.plain
-    return [wording.spread(statistic, percentage), statistic.n, [show(value) for value in statistic.values]]
-
-
-def _entry_data(entry: Entry) -> dict[str, Any]:
-    outcome = entry.record.outcome if entry.record is not None else None
-    traceback = outcome.traceback if isinstance(outcome, Failed) else ""
-    if len(traceback) > LONGEST_TRACEBACK:
-        traceback = "…" + traceback[-LONGEST_TRACEBACK:]
-    seconds = entry.record.seconds if entry.record is not None else {}
-    return {
-        "id": entry.id,
-        "state": entry.state.value,
-        "said": list(entry.said),
-        "traceback": traceback,
-        "seconds": [[stage, f"{time:.2f}"] for stage, time in seconds.items()],
-    }
-
-
-def _confusion(cell: TableCell) -> list[list[int]]:
-    """Summed over the repetitions; empty when there is none, or too large to show."""
-    found = [entry.scored.confusion for entry in cell.entries if entry.scored is not None]
-    if not found or len(found[0]) > LARGEST_CONFUSION or any(len(matrix) != len(found[0]) for matrix in found):
-        return []
-    return [[sum(counts) for counts in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
+    for base in dict.fromkeys(column.base for column in columns):
+        own = [column for column in columns if column.base == base]
+        worst = table.worst.get(own[0].label)
+        number, _, rest = wording.spread(worst.statistic, True).partition(" ") if worst is not None else ("", "", "")
+        side, strength = heat(worst.statistic.mean if worst is not None else None)
+        note = wording.attacks_text(worst) if worst is not None else ""
+        yield {"wide": len(own), "number": number, "rest": rest, "side": side, "strength": strength, "note": note}

@@ -53,6 +53,31 @@ class Trials:
         return low, high
 
 
+def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """(low, high): the 95 % interval of Student's t for the mean of (n,) paired differences; `None` for n < 2."""
+    found = Statistic(tuple(differences))
+    if found.std is None:
+        return None
+    half = t_quantile(found.n - 1) * found.std / math.sqrt(found.n)
+    return found.mean - half, found.mean + half
+
+
+def t_quantile(degrees: int) -> float:
+    """Two-sided 95 % quantile of Student's t with `degrees` >= 1 of freedom, to four digits.
+
+    Beyond the table by Fisher's expansion (Abramowitz & Stegun 1964, 26.7.5, two terms).
+    """
+    if degrees <= len(_T_95):
+        return _T_95[degrees - 1]
+    z, n = NORMAL_95, degrees
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / n + second / n**2
+
+
+_T_95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+
+
 def pooled(trials: Sequence[Sequence[int]]) -> Trials:
     """The trials of all repetitions together; each is [succeeded, all]."""
     return Trials(sum(k for k, _ in trials), sum(n for _, n in trials))

@@ -6,12 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sparring.cell import Cell
 from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.record import Failed, NotApplicable, Provenance, Record, Scored
 from sparring.stage import FailureKind
+
+WAYS: Final[tuple[str, ...]] = ("oblivious", "adaptive")
+"""What an attacker at inference knows of a guard: nothing, or all."""
+
+
+DETAILED: Final = 6_000
+"""Cells up to which index.html holds everything that is behind each; of a larger board, only the tables."""
 
 
 class State(StrEnum):
@@ -22,6 +29,12 @@ class State(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed out"
     NOT_RUN = "not run"
+
+
+def split_knowledge(label: str) -> tuple[str, str]:
+    """`jpeg@adaptive` as ("jpeg", "adaptive"); without a guard ("jpeg", "")."""
+    base, _, knowledge = label.rpartition("@")
+    return (base, knowledge) if base and knowledge in WAYS else (label, "")
 
 
 class MetricInfo(NamedTuple):
@@ -149,6 +162,16 @@ class TableCell:
         return len(self.entries)
 
     @property
+    def not_applicable(self) -> bool:
+        """Whether it is so in every repetition."""
+        return self.counts[State.NOT_APPLICABLE] == self.expected
+
+    @property
+    def base(self) -> str:
+        """The defence, whether a guard is known to the attacker or not."""
+        return split_knowledge(self.defence)[0]
+
+    @property
     def evasion(self) -> bool:
         """Whether it counts for the worst case: attacks at inference within a budget. Where distortion is the result
         (`minimal`), every sample falls in the end, and that says nothing about a budget."""
@@ -162,21 +185,25 @@ class WorstCase:
 
     Attributes:
         statistic: over the repetitions.
-        entered: labels of the attacks that entered, in the order of the table.
-        fewest: how many entered in the repetition with the fewest.
+        repetitions: which ones, in the order of `statistic.values`.
+        entered: labels of the attacks that entered, in the order of the table; a guard's both ways.
+        fewest: how many attacks entered, each in all its ways, in the repetition with the fewest.
         eligible: how many should have.
+        ways: what those attackers know of the guard: ("oblivious", "adaptive"), or one of both, or () without a guard.
     """
 
     statistic: Statistic
+    repetitions: tuple[int, ...]
     entered: tuple[str, ...]
     fewest: int
     eligible: int
+    ways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A defence. A guard has two, `knowledge` "oblivious" and "adaptive"; attacks that do not
-    depend on it are in both."""
+    """A defence. A guard has two, `knowledge` "oblivious" and "adaptive", where any attack of the table tells them
+    apart; attacks that do not are in both."""
 
     label: str
     base: str
@@ -202,6 +229,18 @@ class Table:
     distinct: tuple[TableCell, ...]
     worst: Mapping[str, WorstCase]
 
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The defences, each once."""
+        return tuple(dict.fromkeys(column.base for column in self.columns))
+
+    def repeats(self, row: str, column: Column) -> bool:
+        """Whether the cell is that of the guard's column before: the attack is the same for both."""
+        if column.knowledge != "adaptive":
+            return False
+        cell = self.cells.get((row, column.label))
+        return cell is not None and cell is self.cells.get((row, f"{column.base}@oblivious"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
@@ -210,7 +249,7 @@ class Board:
     Attributes:
         counts: cells by state.
         metrics: what is known of metrics, by name.
-        provenances: the distinct ones, in order of first use.
+        provenances: the distinct ones of the scored records, in order of first use; of all where none is scored.
         strays: records of cells that the suite no longer has; they are in no table.
         problems: lines that could not be read.
     """
@@ -231,6 +270,11 @@ class Board:
     @property
     def expected(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def detailed(self) -> bool:
+        """Whether index.html holds what is behind each cell."""
+        return self.expected <= DETAILED
 
     @property
     def repetitions(self) -> int:

@@ -13,9 +13,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.table import Board, Column, State, Table, TableCell
+from sparring.leaderboard.labels import split_attack, split_label
+from sparring.leaderboard.omitted import applicable
+from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
+from sparring.leaderboard.terminal_summary import print_summary
 
-LABEL_WIDTH: Final = 26
+LABEL_WIDTH: Final = 30
 NARROWEST: Final = 10
 WIDEST_HEADING: Final = 15
 WIDEST: Final = 24
@@ -29,17 +32,34 @@ STYLES: Final = {
 
 
 def show(board: Board, console: Console, files: Sequence[Path] = ()) -> None:
-    """Print every table with its worst case, one line of coverage, and where `files` lie."""
+    """Print every table with its worst case, for several tables the summary, one line of coverage, and where `files`
+    lie."""
     for table in board.tables:
-        for columns in _pages(table, console.width):
-            console.print(_rich(table, columns))
+        _print(table, console)
+    if len(board.tables) > 1:
+        print_summary(board, console)
     console.print(Text(_legend(board), style="dim"))
+    if not board.detailed:
+        console.print(Text(f"More than {DETAILED:,} cells: index.html leaves out what is behind each.", style="dim"))
     if files:
         console.print(Text("Written: " + ", ".join(str(path) for path in files)), soft_wrap=True)
 
 
+def _print(table: Table, console: Console) -> None:
+    shown = applicable(table)
+    console.print(Text(wording.printable(wording.title(table)), style="bold"), end="\n\n")
+    if shown.rows and shown.columns:
+        for columns in _pages(table, shown.rows, shown.columns, console.width):
+            console.print(_rich(table, shown.rows, columns))
+            console.print()
+    if shown.omitted:
+        console.print(Text(wording.printable(shown.omitted), style="dim"), end="\n\n")
+
+
 def _legend(board: Board) -> str:
     marks = [f"{symbol} {state.value}" for state, symbol in wording.SYMBOLS.items() if board.counts.get(state)]
+    if any(table.repeats(row, column) for table in board.tables for row in table.rows for column in table.columns):
+        marks.append(f"{wording.SAME} as oblivious")
     unit = "percent, mean ± standard deviation" if board.repetitions > 1 else "percent"
     warned = sum(len(cells) for _, _, cells in wording.warned_cells(board))
     parts = [wording.coverage(board), unit, *(["  ".join(marks)] if marks else [])]
@@ -48,35 +68,48 @@ def _legend(board: Board) -> str:
     return " · ".join(parts)
 
 
-def _rich(table: Table, columns: Sequence[Column]) -> RichTable:
-    title = Text(wording.printable(f"{table.dataset} · {table.victim}"), style="bold")
+def _rich(table: Table, rows: Sequence[str], columns: Sequence[Column]) -> RichTable:
     made = RichTable(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=bool(table.worst), pad_edge=False
+        box=box.SIMPLE_HEAD, show_footer=bool(table.worst), show_edge=False, pad_edge=False, collapse_padding=True
     )
     made.add_column("attack", Text("worst case", style="bold"), max_width=LABEL_WIDTH, overflow="fold")
     for column in columns:
-        heading = _label(column.base, WIDEST_HEADING)
+        heading = _heading(column.base)
         heading.append(f"\n{column.knowledge}" if column.knowledge else "", style="italic not bold")
         footer = Text("\n".join(_worst_lines(table, column)), style="bold")
-        made.add_column(heading, footer, justify="right", overflow="fold", width=_width(table, column))
-    for row in table.rows:
-        found = [table.cells.get((row, column.label)) for column in columns]
-        made.add_row(_label(row, LABEL_WIDTH), *(_cell(cell) for cell in found))
+        made.add_column(heading, footer, justify="right", overflow="fold", width=_width(table, rows, column))
+    for row in rows:
+        made.add_row(_row_label(row), *(_cell(table, row, column) for column in columns))
     return made
 
 
-def _label(label: str, width: int) -> Text:
-    """The name, and its parameters on lines of their own."""
-    name, params = wording.split_label(wording.printable(label))
+def _row_label(label: str) -> Text:
+    """`pgd[eps=0.1,steps=20]`, to be pasted; what is too long, as name and parameters on lines of their own."""
+    name, params = split_attack(wording.printable(label))
+    whole = f"{name}[{','.join(params)}]" if params else name
+    if len(whole) <= LABEL_WIDTH:
+        return Text(name).append(whole.removeprefix(name), style="dim")
+    return _broken(name, params, LABEL_WIDTH)
+
+
+def _heading(label: str) -> Text:
+    return _broken(*split_label(wording.printable(label)), WIDEST_HEADING)
+
+
+def _broken(name: str, params: Sequence[str], width: int) -> Text:
+    """The name, and below it the parameters, as many on a line as fit."""
     made = Text("\n".join(textwrap.wrap(name, width)))
-    for param in params.split(", ") if params else ():
-        made.append(f"\n {param}", style="dim not bold")
+    for line in textwrap.wrap(" ".join(params), width - 1, break_on_hyphens=False):
+        made.append(f"\n {line}", style="dim not bold")
     return made
 
 
-def _cell(cell: TableCell | None) -> Text:
+def _cell(table: Table, row: str, column: Column) -> Text:
+    cell = table.cells.get((row, column.label))
     if cell is None:
         return Text("")
+    if table.repeats(row, column):
+        return Text(wording.SAME, style="dim")
     style = "" if cell.scored else next((STYLES[state] for state in STYLES if cell.counts[state]), "")
     return Text("\n".join(_lines(cell)), style=style)
 
@@ -96,33 +129,37 @@ def _lines(cell: TableCell) -> list[str]:
 
 
 def _worst_lines(table: Table, column: Column) -> list[str]:
+    """The worst case, once for a guard: it is over both ways of attacking it."""
     worst = table.worst.get(column.label)
     if worst is None:
         return []
-    few = [f"{worst.fewest} of {worst.eligible} attacks"] if worst.fewest < worst.eligible else []
+    if column.knowledge == "adaptive" and f"{column.base}@oblivious" in table.worst:
+        return [wording.SAME]
+    few = [wording.attacks_text(worst)] if worst.fewest < worst.eligible else []
     return [wording.spread(worst.statistic, True), *few]
 
 
-def _width(table: Table, column: Column) -> int:
+def _width(table: Table, rows: Sequence[str], column: Column) -> int:
     """What the column's numbers and its heading need; a long heading folds."""
-    found = [table.cells.get((row, column.label)) for row in table.rows]
-    numbers = [line for cell in found if cell is not None for line in _lines(cell)] + _worst_lines(table, column)
-    heading = [column.knowledge, *_label(column.base, WIDEST_HEADING).plain.split("\n")]
+    numbers = [line for row in rows for line in _cell(table, row, column).plain.split("\n")]
+    numbers += _worst_lines(table, column)
+    heading = [column.knowledge, *_heading(column.base).plain.split("\n")]
     widest = max([NARROWEST, *(len(line) for line in numbers), *(min(len(line), WIDEST_HEADING) for line in heading)])
     return min(WIDEST, widest)
 
 
-def _pages(table: Table, width: int) -> Iterator[list[Column]]:
-    """The columns, in as many tables as the width asks for."""
+def _pages(table: Table, rows: Sequence[str], columns: Sequence[Column], width: int) -> Iterator[list[Column]]:
+    """The columns, in as many tables as the width asks for; a guard's two columns stay together."""
     page: list[Column] = []
-    labels = [line for row in table.rows for line in _label(row, LABEL_WIDTH).plain.split("\n")]
+    labels = [line for row in rows for line in _row_label(row).plain.split("\n")]
     label_width = min(LABEL_WIDTH, max([len("worst case"), *(len(line) for line in labels)])) + 2
     used = label_width
-    for column in table.columns:
-        needed = _width(table, column) + 2
-        if page and used + needed > width:
+    for base in dict.fromkeys(column.base for column in columns):
+        group = [column for column in columns if column.base == base]
+        needed = sum(_width(table, rows, column) + 2 for column in group)
+        if page and used + needed - 2 > width:
             yield page
             page, used = [], label_width
-        page.append(column)
+        page += group
         used += needed
     yield page

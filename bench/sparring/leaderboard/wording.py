@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
+from sparring.leaderboard.labels import plugin_text
 from sparring.leaderboard.statistic import Statistic, Trials
-from sparring.leaderboard.table import Board, Measure, State, TableCell, WorstCase
+from sparring.leaderboard.summary import Contest, SummaryRow
+from sparring.leaderboard.table import Board, Measure, State, Table, TableCell, WorstCase
 from sparring.record import Provenance
 
 SYMBOLS: Final = {State.NOT_APPLICABLE: "–", State.FAILED: "✗", State.TIMED_OUT: "◔", State.NOT_RUN: "·"}
 """What stands in a table where there is no number."""
+
+SAME: Final = "″"
+"""What stands in a guard's second column where the attack is the same as in the first."""
 
 FRACTIONS: Final = frozenset({CLEAN, ROBUST, ASR})
 """Shown as percentages whatever is known of the metric."""
@@ -32,7 +36,7 @@ def percent(fraction: float) -> str:
 
 def plain(value: float, scale: float | None = None) -> str:
     """Four significant digits of `scale` (default: of `value` itself), never an exponent for common sizes."""
-    size = abs(value if scale is None else scale)
+    size = float(f"{abs(value if scale is None else scale):.4g}")  # 0.09999999 is 0.1000
     if not 1e-4 <= size < 1e15:
         return f"{value + 0.0:.3g}"
     return f"{value + 0.0:.{max(0, 3 - math.floor(math.log10(size)))}f}"
@@ -87,16 +91,59 @@ def cell_text(cell: TableCell) -> str:
 
 def worst_text(worst: WorstCase) -> str:
     """The worst case as one line; says when not every attack entered."""
-    missing = f" ({worst.fewest} of {worst.eligible} attacks)" if worst.fewest < worst.eligible else ""
+    missing = f" ({attacks_text(worst)})" if worst.fewest < worst.eligible else ""
     return spread(worst.statistic, True) + missing
 
 
-def split_label(label: str) -> tuple[str, str]:
-    """`pgd[epsilon=0.1,steps=20]` as ("pgd", "epsilon=0.1, steps=20")."""
-    name, bracket, rest = label.partition("[")
-    if not name or not bracket or not rest.endswith("]"):
-        return label, ""
-    return name, re.sub(r",(?=\w+=)", ", ", rest[:-1])
+def attacks_text(worst: WorstCase) -> str:
+    """ "7 attacks, oblivious and adaptive"; "5 of 7 attacks" where some are missing. A guard's attack counts once."""
+    if worst.fewest < worst.eligible:
+        return f"{worst.fewest} of {counted(worst.eligible, 'attack')}"
+    return ", ".join([counted(worst.eligible, "attack"), *([" and ".join(worst.ways)] if worst.ways else [])])
+
+
+def verdict(found: Contest) -> tuple[str, str]:
+    """("adversarial-training", ", 7.5 points (4.5 to 10.5) before feature-squeezing"), or that the two cannot be told
+    apart: percentage points, and in brackets the 95 % interval. ("", "") where nothing is compared."""
+    if found.best is None:
+        return "", ""
+    best, lead = _defence(found.best), found.lead
+    if lead is None:
+        return best, ""
+    following, points = _defence(lead.next), f"{percent(lead.mean)} points"
+    if abs(lead.mean) < 1e-12:
+        return best, f", level with {following}"
+    if lead.interval is None:
+        return best, f", {points} before {following} (no interval: one repetition)"
+    low, high = (percent(min(1.0, max(-1.0, end))).replace("-", "−") for end in lead.interval)
+    if lead.sure:
+        return best, f", {points} ({low} to {high}) before {following}"
+    return best, f", not told apart from {following}: {points} ({low} to {high})"
+
+
+def _defence(label: str) -> str:
+    return "no defence" if label == "none" else plugin_text(label)
+
+
+def place(dataset: str, victim: str, datasets: int) -> str:
+    """A row of the summary; the data set only where there are several."""
+    return plugin_text(victim) if datasets == 1 else f"{plugin_text(dataset)} · {plugin_text(victim)}"
+
+
+def title(table: Table) -> str:
+    """What stands above a table."""
+    return f"{plugin_text(table.dataset)} · {plugin_text(table.victim)}"
+
+
+def evasions_text(row: SummaryRow, most: int) -> str:
+    """ "7 attacks"; "2 of 7 attacks" for a victim that others faced more of: its worst case is not theirs."""
+    return counted(row.attacks, "attack") if row.attacks == most else f"{row.attacks} of {counted(most, 'attack')}"
+
+
+def poisons_text(row: SummaryRow) -> str:
+    """ "3 poisons, 1 backdoor"."""
+    kinds = ((row.poisons, "poison"), (row.triggers, "backdoor"))
+    return ", ".join(counted(n, noun) for n, noun in kinds if n)
 
 
 def coverage(board: Board) -> str:

@@ -4,14 +4,14 @@ image (Carlini et al. 2019, "On evaluating adversarial robustness", section 4.3)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparring.leaderboard.statistic import Statistic
-from sparring.leaderboard.table import State, TableCell, WorstCase
+from sparring.leaderboard.table import WAYS, TableCell, WorstCase, split_knowledge
 from sparring.record import Samples, unpack_bits
 
 
@@ -19,7 +19,8 @@ from sparring.record import Samples, unpack_bits
 class _Run:
     """One attack in one repetition."""
 
-    label: str
+    attack: str
+    defence: str
     indices: str
     survived: NDArray[np.bool_]
 
@@ -34,19 +35,34 @@ def worst_case(cells: Sequence[TableCell]) -> WorstCase | None:
     evasions = [cell for cell in cells if cell.evasion]
     runs: dict[int, list[_Run]] = defaultdict(list)
     for cell in evasions:
-        label = f"{cell.attack} × {cell.defence}"
         for entry in cell.entries:
             samples = entry.scored.samples if entry.scored is not None else None
             survived = None if samples is None else _survived(samples)
             if samples is not None and survived is not None:
-                runs[entry.repetition].append(_Run(label, samples.indices, survived))
+                runs[entry.repetition].append(_Run(cell.attack, cell.defence, samples.indices, survived))
     if not runs:
         return None
     compared = [_on_shared_rows(runs[repetition]) for repetition in sorted(runs)]
     rates = tuple(float(np.logical_and.reduce([run.survived for run in group]).mean()) for group in compared)
-    entered = dict.fromkeys(run.label for group in compared for run in group)
-    eligible = sum(cell.counts[State.NOT_APPLICABLE] < cell.expected for cell in evasions)
-    return WorstCase(Statistic(rates), tuple(entered), min(len(group) for group in compared), eligible)
+    eligible: dict[str, set[str]] = defaultdict(set)
+    for cell in evasions:
+        if not cell.not_applicable:
+            eligible[cell.attack].add(cell.defence)
+    known = {split_knowledge(defence)[1] for defences in eligible.values() for defence in defences}
+    return WorstCase(
+        statistic=Statistic(rates),
+        repetitions=tuple(sorted(runs)),
+        entered=tuple(dict.fromkeys(f"{run.attack} × {run.defence}" for group in compared for run in group)),
+        fewest=min(_complete(group, eligible) for group in compared),
+        eligible=len(eligible),
+        ways=tuple(way for way in WAYS if way in known),
+    )
+
+
+def _complete(group: Sequence[_Run], eligible: Mapping[str, set[str]]) -> int:
+    """How many attacks entered in each of their ways."""
+    entered = {(run.attack, run.defence) for run in group}
+    return sum(all((attack, way) in entered for way in ways) for attack, ways in eligible.items())
 
 
 def _survived(samples: Samples) -> NDArray[np.bool_] | None:

@@ -11,7 +11,7 @@ from made_records import EVASION, evasion, realistic, record, scored, survivors
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.leaderboard.table import ExpectedCell, State, Table, TableCell
-from sparring.leaderboard.wording import cell_text, coverage, worst_text
+from sparring.leaderboard.wording import attacks_text, cell_text, coverage, facts, worst_text
 from sparring.record import Failed, NotApplicable, Record, Samples
 from sparring.stage import FailureKind
 
@@ -148,6 +148,38 @@ def test_guard_has_two_columns_that_share_what_does_not_depend_on_knowing_it() -
     assert len(table.distinct) == 3
 
 
+def test_guard_has_one_column_where_no_attack_tells_the_ways_apart() -> None:
+    senseless = NotApplicable(reasons=["pgd needs gradients; random-forest offers scores"])
+    table = only_table(
+        record("none", "jpeg"),
+        record("pgd", "jpeg@oblivious", outcome=senseless, threat=EVASION),
+        record("pgd", "jpeg@adaptive", outcome=senseless, threat=EVASION),
+        evasion("noise", "jpeg", 0, True, False),
+    )
+    assert [(column.label, column.knowledge) for column in table.columns] == [("jpeg", "")]
+    assert len(table.distinct) == 4  # both ways are still counted, and in table.csv
+    assert cell_text(table.cells["pgd", "jpeg"]) == "–"
+    assert cell_text(table.cells["none", "jpeg"]) == "90.0"
+
+
+@pytest.mark.parametrize("state", ["failed", "not run"])
+def test_guard_keeps_both_columns_where_an_attack_is_only_missing(state: str) -> None:
+    failed = Failed(kind=FailureKind.ERROR, stage="perturb", error="x")
+    ways = [record("pgd", f"jpeg@{way}", outcome=failed, threat=EVASION) for way in ("oblivious", "adaptive")]
+    clean = record("none", "jpeg")
+    table = only_table(clean, *(ways if state == "failed" else []), expected=of_suite(clean, *ways))
+    assert [column.knowledge for column in table.columns] == ["oblivious", "adaptive"]
+
+
+def test_description_is_one_line_and_hardware_that_of_scored_records() -> None:
+    skipped = record("pgd", outcome=NotApplicable(reasons=["no"]))
+    skipped = skipped.model_copy(update={"provenance": skipped.provenance.model_copy(update={"device": "auto"})})
+    board = aggregate([record(), skipped], description="  Two\n lines. \n")
+    assert board.description == "Two lines."
+    assert dict(facts(board.provenances))["device"] == "cpu"
+    assert dict(facts(aggregate([skipped]).provenances))["device"] == "auto"
+
+
 def test_worst_case_is_per_sample_and_not_the_least_row() -> None:
     table = only_table(
         evasion("fgsm", "none", 0, True, True, False, False),
@@ -169,7 +201,14 @@ def test_worst_case_of_a_guard_uses_oblivious_and_adaptive_attacks() -> None:
     )
     assert table.worst["jpeg@oblivious"] == table.worst["jpeg@adaptive"]
     assert table.worst["jpeg@adaptive"].statistic.values == (1 / 3,)
-    assert table.worst["jpeg@adaptive"].eligible == 3
+    assert attacks_text(table.worst["jpeg@adaptive"]) == "2 attacks, oblivious and adaptive"
+
+
+def test_guard_attacked_in_one_way_only_where_both_are_due_does_not_count_as_attacked() -> None:
+    failed = Failed(kind=FailureKind.ERROR, stage="perturb", error="x")
+    broken = record("pgd", "jpeg@adaptive", outcome=failed, threat=EVASION)
+    table = only_table(evasion("pgd", "jpeg@oblivious", 0, True), broken, evasion("noise", "jpeg", 0, True))
+    assert attacks_text(table.worst["jpeg@oblivious"]) == "1 of 2 attacks"
 
 
 def test_worst_case_leaves_out_attacks_without_a_budget_and_attacks_on_training() -> None:

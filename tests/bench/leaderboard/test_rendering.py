@@ -70,11 +70,14 @@ def test_markdown_has_a_table_with_the_worst_case_last() -> None:
     )
     table = [line for line in markdown(board).splitlines() if line.startswith("|")]
     assert table == [
+        "| victim | `none` | `jpeg` | best, and how sure that is |",
+        "| :-- | --: | --: | :-- |",
+        "| cnn<br>1 attack | **50.0**<br>clean 90.0 | 50.0<br>clean 90.0 | **no defence**, level with jpeg |",
         "| attack | `none` | `jpeg`<br>oblivious | `jpeg`<br>adaptive |",
         "| :-- | --: | --: | --: |",
-        "| `none` | 90.0 | 90.0 | 90.0 |",
+        "| `none` | 90.0 | 90.0 | ″ |",
         "| `pgd` | 50.0 | 100.0 | 50.0 |",
-        "| **worst case** | **50.0** | **50.0** | **50.0** |",
+        "| **worst case** | **50.0** | **50.0** | ″ |",
     ]
 
 
@@ -85,7 +88,8 @@ def test_markdown_of_a_board_explains_itself_and_stays_short() -> None:
     assert "masked-gradients" in text
     assert "results/cells.jsonl:17: cut off" in text
     assert "torch: 2.15.0" in text
-    assert len(text.splitlines()) < 120
+    assert len(text.splitlines()) < 130
+    assert "Not applicable to random-forest: carlini-wagner, fgsm, pgd (need gradients;" in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.endswith("|")
 
@@ -159,6 +163,30 @@ def test_terminal_tables_fit_and_show_the_worst_case(width: int) -> None:
     assert "380 of 494 cells scored" in " ".join(text.split())
 
 
+def test_terminal_shows_short_labels_on_one_line_and_says_once_what_makes_no_sense() -> None:
+    text = printed(aggregate(realistic()), 120)
+    assert "pgd[eps=0.1,steps=20]" in text
+    assert "pgd[epsilon" not in text
+    assert text.count("Not applicable to random-forest: carlini-wagner, fgsm, pgd (need gradients;") == 1
+    forest = text[text.index("digits · random-forest") : text.index("SUMMARY")]
+    assert not re.search(r"^ *pgd", forest, re.M)
+
+
+def test_long_labels_fold_between_parameters() -> None:
+    label = "transfer[surrogate=resnet-18,epsilon=0.03137254901960784,steps=40,restarts=10]"
+    text = printed(aggregate([evasion(label, "none", 0, True)]), 80)
+    assert "eps=8/255" in text
+    lines = [line.split("  ")[0].strip() for line in text.splitlines()]
+    assert "surrogate=resnet-18 eps=8/255" in lines
+    assert "steps=40 restarts=10" in lines
+
+
+def test_terminal_of_a_large_board_says_that_the_page_leaves_out_details(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "leaves out" not in printed(aggregate([record()]), 80)
+    monkeypatch.setattr("sparring.leaderboard.table.DETAILED", 0)
+    assert "index.html leaves out what is behind each" in printed(aggregate([record()]), 80)
+
+
 def test_terminal_is_not_steered_by_names() -> None:
     text = printed(aggregate([record("\x1b[2J[red]x", "[bold]")]), 80)
     assert "\x1b" not in text
@@ -213,20 +241,22 @@ def test_board_without_any_record_still_renders(tmp_path: Path) -> None:
 
 def test_render_command_writes_prints_and_names_bad_lines(tmp_path: Path) -> None:
     folder = stored(tmp_path / "digits", [record(), evasion("pgd", "none", 0, True, False)])
-    (folder / "suite.yaml").write_text("title: My digits\ndescription: Small.\n")
+    suite = (
+        "title: My digits\ndescription: Small.\ndatasets: [digits]\nvictims: [cnn]\nattacks: [pgd]\ndefences: [none]\n"
+    )
+    (folder / "suite.yaml").write_text(suite)
     with (folder / "results" / "cells.jsonl").open("a") as file:
         file.write("{}\n")
     done = CliRunner().invoke(command, ["render", str(folder)])
     assert done.exit_code == 0, done.output
-    assert "worst case" in done.output
+    assert "digits · cnn" in done.output
     assert "results/cells.jsonl:3: " in done.output
     assert (folder / "README.md").read_text().startswith("# My digits\n\nSmall.\n")
 
 
 def test_render_command_refuses_a_folder_that_is_no_board(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["render", str(tmp_path)])
-    assert done.exit_code == 2
-    assert "has no folder results" in done.output
+    assert "has no suite.yaml" in str(done.exception)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -102,7 +102,7 @@ PIXEL_ATTACKS = [
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("attack", PIXEL_ATTACKS, ids=repr)
+@pytest.mark.parametrize("attack", PIXEL_ATTACKS, ids=["random", "random-dim", "row", "column", "circle"])
 def test_every_class_has_its_own_pixel_and_nothing_else_changes(context, attack, shape) -> None:
     train = dataset(shape, 10)
     (poisoned,) = attack.poison(train, ThreatModel(poison_fraction=1.0), None, Aux(), context())

@@ -1,10 +1,48 @@
 "use strict";
-// The tables are in the page; this adds the picker, sorting, filtering and the details panel. Text goes in as text
-// only, never as HTML.
+// The heat maps are in the page; this adds the picker, the details panel and the table of all cells. Text goes in as
+// text only, never as HTML. A large board has no data: then only the picker works.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const panel = document.getElementById("panel");
 const body = document.getElementById("panel-body");
+
+// --- the data: what many cells share is written once, and referred to by its number ---
+
+function unpackedEntry(entry, exact) {
+  const [repetition, state, said, stages, times, traceback, id] = entry;
+  const seconds = times ? times.split(" ") : [];
+  return {
+    id: id || `${exact}/r${repetition}`,
+    state: data.states[state],
+    said: data.said[said],
+    seconds: data.stages[stages].map((stage, i) => [stage, seconds[i]]),
+    traceback: traceback || "",
+  };
+}
+
+function unpackedConfusion(text) {
+  if (!text) return [];
+  const counts = text.split(",").map(Number);
+  const classes = Math.round(Math.sqrt(counts.length));
+  return Array.from({ length: classes }, (_, i) => counts.slice(i * classes, (i + 1) * classes));
+}
+
+function unpacked(cell) {
+  const place = data.places[cell.p];
+  const [attack, attackShown] = data.attacks[cell.a];
+  const [defence, defenceShown] = data.defences[cell.d];
+  const exact = [...place, attack, defence].join("/");
+  const metrics = data.layouts[cell.l].map((name, i) => [name, cell.m[i], cell.n && cell.n[i] ? cell.n[i].split(" ") : [cell.m[i]]]);
+  return {
+    place, attack: attackShown, defence: defenceShown, metrics,
+    result: cell.r,
+    threat: data.threats[cell.t],
+    entries: cell.e.map((entry) => unpackedEntry(entry, exact)),
+    warnings: cell.w.map((index) => data.warnings[index]),
+    confusion: unpackedConfusion(cell.c),
+    provenance: cell.v.map((index) => data.provenances[index]),
+  };
+}
 
 function make(tag, options, ...children) {
   const element = document.createElement(tag);
@@ -31,15 +69,25 @@ const heading = (text) => make("h3", { text });
 
 // --- the details panel ---
 
+const first = ["clean-accuracy", "robust-accuracy", "asr", "accuracy-drop"];
+const rank = ([name]) => (first.includes(name) ? first.indexOf(name) : first.length);
+
 function metricRows(cell) {
-  return cell.metrics.map(([name, spread, n, values]) => {
-    const [definition, direction, unit] = data.metrics[name] || ["", "", ""];
-    const better = { higher: "Higher is better for the defender.", lower: "Lower is better for the defender." };
+  return [...cell.metrics].sort((a, b) => rank(a) - rank(b)).map(([name, spread, values]) => {
+    const [, direction, unit] = data.metrics[name] || ["", "", ""];
+    const better = { higher: "higher is better", lower: "lower is better" }[direction] || "";
     const label = make("span", { text: name + (unit ? ` (${unit})` : "") });
-    const about = [definition, better[direction]].filter(Boolean).join(" ");
-    if (about) label.append(make("small", { text: about }));
-    return [label, spread, String(n), values.join("\u2002")];
+    return [label, spread, values.join("\u2002"), make("span", { class: "better", text: better })];
   });
+}
+
+function definitions(cell) {
+  const list = make("dl", { class: "definitions" });
+  for (const [name] of [...cell.metrics].sort((a, b) => rank(a) - rank(b))) {
+    const [definition] = data.metrics[name] || [""];
+    if (definition) list.append(make("dt", { text: name }), make("dd", { text: definition }));
+  }
+  return list.children.length ? [make("details", {}, make("summary", { text: "What these mean" }), list)] : [];
 }
 
 function entryRows(cell) {
@@ -73,7 +121,8 @@ function confusionTable(matrix) {
   return make("div", { class: "wrap" }, make("table", { class: "confusion" }, head, ...lines));
 }
 
-function fill(cell) {
+function fill(packed) {
+  const cell = unpacked(packed);
   const title = make("h2", { id: "panel-title", text: `${cell.attack} × ${cell.defence}` });
   const close = make("button", { type: "button", class: "close", text: "Close" });
   close.addEventListener("click", () => panel.close());
@@ -89,7 +138,8 @@ function fill(cell) {
     body.append(heading("Warnings"), make("ul", { class: "warnings" }, ...list));
   }
   if (cell.metrics.length) {
-    body.append(heading("Metrics"), table(["metric", "mean ± std", "n", "each repetition"], metricRows(cell), [1, 2, 3]));
+    const heads = ["metric", "mean ± std", "each repetition", "for the defender"];
+    body.append(heading("Metrics"), table(heads, metricRows(cell), [1, 2]), ...definitions(cell));
   }
   body.append(heading("Repetitions"), table(["state", "cell"], entryRows(cell)));
   for (const entry of cell.entries.filter((found) => found.traceback)) {
@@ -105,8 +155,8 @@ function fill(cell) {
     body.append(heading("Seconds per stage"), secondsTable(cell));
     body.append(make("p", { class: "where", text: "Stages shared with other cells are counted in each." }));
   }
-  for (const index of cell.provenance) {
-    const facts = data.provenances[index].map(([name, value]) =>
+  for (const found of cell.provenance) {
+    const facts = found.map(([name, value]) =>
       make("div", {}, make("dt", { text: name }), make("dd", { text: value })));
     body.append(heading("Provenance"), make("dl", { class: "facts" }, ...facts));
   }
@@ -114,7 +164,7 @@ function fill(cell) {
 
 document.addEventListener("click", (event) => {
   const chosen = event.target.closest("[data-cell]");
-  if (chosen) {
+  if (chosen && data) {
     fill(data.cells[Number(chosen.dataset.cell)]);
     panel.showModal();
     panel.scrollTop = 0;
@@ -122,6 +172,17 @@ document.addEventListener("click", (event) => {
     panel.close(); // a click beside the panel
   }
 });
+
+// --- tables wider than the page fade out where they go on ---
+
+const scrolls = [...document.querySelectorAll(".scroll")];
+
+function hint() {
+  for (const box of scrolls) box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+}
+
+for (const box of scrolls) box.addEventListener("scroll", hint, { passive: true });
+window.addEventListener("resize", hint);
 
 // --- one heat map at a time ---
 
@@ -131,6 +192,7 @@ const picker = document.getElementById("picker");
 function pick(index) {
   grids.forEach((grid, i) => { grid.style.display = i === index ? "" : "none"; });
   picker.querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
+  hint();
 }
 
 if (grids.length > 1) {
@@ -149,14 +211,34 @@ if (grids.length > 1) {
   }
   picker.hidden = false;
   document.documentElement.classList.add("picked");
-  pick(0);
+  // #3 opens the third table
+  const wanted = Number(location.hash.slice(1)) || 1;
+  pick(Math.min(Math.max(wanted, 1), grids.length) - 1);
 }
 
-// --- sorting and filtering ---
+// --- all cells: sorting and filtering ---
 
 const long = document.getElementById("long");
-const lines = [...long.tBodies[0].rows];
 const order = new Intl.Collator("en", { numeric: true });
+const words = document.getElementById("words");
+const state = document.getElementById("state");
+const lines = data ? data.cells.map(line) : [];
+const texts = lines.map((row) => row.textContent.toLowerCase());
+
+function line(cell, index) {
+  const names = data.layouts[cell.l];
+  const numbers = ["clean-accuracy", "robust-accuracy", "asr"].map((name) => cell.m[names.indexOf(name)] || "");
+  const states = [...new Set(cell.e.map((entry) => entry[1]))].sort((a, b) => a - b).map((i) => data.states[i]);
+  const scored = cell.e.filter((entry) => data.states[entry[1]] === "scored").length;
+  const attack = make("button", { type: "button", class: "link", "data-cell": index, text: data.attacks[cell.a][1] });
+  const row = make("tr", { "data-states": states.join(",") });
+  for (const text of data.places[cell.p]) row.append(make("td", { text }));
+  row.append(make("td", {}, attack), make("td", { text: data.defences[cell.d][1] }));
+  for (const text of numbers) row.append(make("td", { class: "right", "data-key": text ? parseFloat(text) : -1, text }));
+  row.append(make("td", { class: "right", "data-key": scored, text: `${scored} / ${cell.e.length}` }));
+  row.append(make("td", { text: states.join(", ") }));
+  return row;
+}
 
 function sortBy(column, header) {
   const down = header.getAttribute("aria-sort") === "ascending";
@@ -165,19 +247,8 @@ function sortBy(column, header) {
   const key = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent;
   const numeric = lines.length > 0 && lines[0].cells[column].dataset.key !== undefined;
   const compare = numeric ? (a, b) => key(a) - key(b) : (a, b) => order.compare(key(a), key(b));
-  const sorted = [...lines].sort((a, b) => (down ? -compare(a, b) : compare(a, b)));
-  long.tBodies[0].append(...sorted);
+  long.tBodies[0].append(...[...lines].sort((a, b) => (down ? -compare(a, b) : compare(a, b))));
 }
-
-[...long.tHead.rows[0].cells].forEach((header, i) => {
-  const button = make("button", { type: "button", text: header.textContent });
-  button.addEventListener("click", () => sortBy(i, header));
-  header.replaceChildren(button);
-});
-
-const words = document.getElementById("words");
-const state = document.getElementById("state");
-const texts = lines.map((row) => row.textContent.toLowerCase());
 
 function filter() {
   const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -190,8 +261,18 @@ function filter() {
   document.getElementById("shown").textContent = `${count} of ${lines.length}`;
 }
 
-document.getElementById("filter").hidden = false;
-document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
-words.addEventListener("input", filter);
-state.addEventListener("change", filter);
-filter();
+if (long) {
+  [...long.tHead.rows[0].cells].forEach((header, i) => {
+    const button = make("button", { type: "button", text: header.textContent });
+    button.addEventListener("click", () => sortBy(i, header));
+    header.replaceChildren(button);
+  });
+  long.tBodies[0].append(...lines);
+  long.hidden = false;
+  document.getElementById("filter").hidden = false;
+  document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
+  words.addEventListener("input", filter);
+  state.addEventListener("change", filter);
+  filter();
+}
+hint();

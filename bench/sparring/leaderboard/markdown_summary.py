@@ -1,0 +1,86 @@
+"""The head of README.md: which defence holds best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sparring.leaderboard import wording
+from sparring.leaderboard.labels import plugin_text
+from sparring.leaderboard.markdown_text import code, escaped, row_of
+from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
+from sparring.leaderboard.table import Board
+
+
+def markdown_summary(board: Board) -> Iterator[str]:
+    """Blocks: a table for attacks at inference and one for those on the training set, where there is anything to
+    compare."""
+    found = summary(board)
+    if len(found.defences) < 2 or not (found.evades or found.poisons):
+        return
+    yield "## Which defence holds best?"
+    if found.evades:
+        yield (
+            "**Attacks at inference**: robust accuracy in the worst case over all of them (below it, accuracy without "
+            "an attack). Bold: the best."
+        )
+        yield "\n".join(_robust(found))
+    if found.poisons:
+        yield (
+            "**Attacks on the training set**: CA, the least clean accuracy over poisoning attacks, and ASR, the "
+            "highest success rate over backdoors and targeted poisons (lower is better). Bold: the best of each."
+        )
+        yield "\n".join(_poisoned(found))
+    yield (
+        "Points are percentage points before the next best, in brackets the 95 % interval of the paired difference "
+        "over repetitions; where it holds 0, the two cannot be told apart."
+    )
+
+
+def _robust(found: Summary) -> Iterator[str]:
+    yield from _head(found)
+    for row, place in _rows(found):
+        about = wording.evasions_text(row, found.attacks)
+        cells = (_robust_cell(row, defence) for defence in found.defences)
+        yield row_of([f"{place}<br>{about}", *cells, _verdict(row.robust)])
+
+
+def _robust_cell(row: SummaryRow, defence: str) -> str:
+    clean = row.clean.get(defence)
+    lines = _numbers(row.robust, defence) + ([f"clean {wording.percent(clean.mean)}"] if clean is not None else [])
+    return "<br>".join(lines) or "–"
+
+
+def _poisoned(found: Summary) -> Iterator[str]:
+    yield from _head(found)
+    for row, place in _rows(found):
+        both = (("CA", row.poisoned), ("ASR", row.asr))
+        cells = [
+            "<br>".join(f"{short} {text}" for short, judged in both for text in _numbers(judged, defence)) or "–"
+            for defence in found.defences
+        ]
+        said = [f"{short}: {_verdict(judged)}" for short, judged in both if judged.best is not None]
+        yield row_of([f"{place}<br>{wording.poisons_text(row)}", *cells, "<br>".join(said)])
+
+
+def _head(found: Summary) -> Iterator[str]:
+    yield row_of(["victim", *(code(plugin_text(defence)) for defence in found.defences), "best, and how sure that is"])
+    yield row_of([":--", *("--:" for _ in found.defences), ":--"])
+
+
+def _rows(found: Summary) -> Iterator[tuple[SummaryRow, str]]:
+    datasets = len({row.dataset for row in found.rows})
+    for row in found.rows:
+        yield row, escaped(wording.place(row.dataset, row.victim, datasets))
+
+
+def _numbers(judged: Contest, defence: str) -> list[str]:
+    score = judged.scores.get(defence)
+    if score is None:
+        return []
+    number = wording.spread(score.statistic, True)
+    return [(f"**{number}**" if defence == judged.best else number) + (f" ({score.note})" if score.note else "")]
+
+
+def _verdict(judged: Contest) -> str:
+    best, how = wording.verdict(judged)
+    return f"**{escaped(best)}**{escaped(how)}" if best else ""

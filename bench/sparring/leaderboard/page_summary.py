@@ -1,0 +1,122 @@
+"""The head of index.html: which defence holds best, as the template draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparring.leaderboard import wording
+from sparring.leaderboard.heat import heat
+from sparring.leaderboard.labels import split_label
+from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
+from sparring.leaderboard.table import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One number: "ASR", "93.1", "± 0.8", and whether it is the best of its row."""
+
+    short: str
+    number: str
+    rest: str
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryCell:
+    """A defence's numbers on one victim; `small` stands below them."""
+
+    lines: tuple[Line, ...]
+    small: tuple[str, ...]
+    side: str
+    strength: int
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryLine:
+    """A victim: its name, what attacked it, its cells, and (what, who is best, by how much) in words."""
+
+    place: str
+    about: str
+    cells: tuple[SummaryCell, ...]
+    verdicts: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryTable:
+    title: str
+    note: str
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    lines: tuple[SummaryLine, ...]
+
+
+ROBUST_NOTE = (
+    "Robust accuracy in the worst case: an image counts only if it is classified correctly after every attack at "
+    "inference, a guard's oblivious and adaptive ones together. Below it, accuracy without an attack."
+)
+POISONED_NOTE = (
+    "CA: the least clean accuracy over poisoning attacks, higher is better. ASR: the highest attack success rate over "
+    "backdoors and targeted poisons, lower is better."
+)
+
+
+def summary_tables(board: Board) -> list[SummaryTable]:
+    """One for attacks at inference, one for those on the training set; none where there is nothing to compare."""
+    found = summary(board)
+    if len(found.defences) < 2:
+        return []
+    tables = []
+    if found.evades:
+        tables.append(_table(found, "Attacks at inference", ROBUST_NOTE, _robust_line))
+    if found.poisons:
+        tables.append(_table(found, "Attacks on the training set", POISONED_NOTE, _poisoned_line))
+    return tables
+
+
+def _table(
+    found: Summary, title: str, note: str, line: Callable[[Summary, SummaryRow, str], SummaryLine]
+) -> SummaryTable:
+    datasets = len({row.dataset for row in found.rows})
+    return SummaryTable(
+        title,
+        note,
+        tuple(split_label(defence) for defence in found.defences),
+        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets)) for row in found.rows),
+    )
+
+
+def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
+    cells = tuple(_robust_cell(row, defence) for defence in found.defences)
+    return SummaryLine(place, wording.evasions_text(row, found.attacks), cells, (("", *wording.verdict(row.robust)),))
+
+
+def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
+    score, clean = row.robust.scores.get(defence), row.clean.get(defence)
+    small = [f"clean {wording.percent(clean.mean)}"] if clean is not None else []
+    if score is None:
+        return SummaryCell((), tuple(small), "", 0)
+    small += [score.note] if score.note else []
+    return SummaryCell(_lines(row.robust, defence, ""), tuple(small), *heat(score.statistic.mean))
+
+
+def _poisoned_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
+    cells = tuple(_poisoned_cell(row, defence) for defence in found.defences)
+    said = [("CA", *wording.verdict(row.poisoned)), ("ASR", *wording.verdict(row.asr))]
+    return SummaryLine(place, wording.poisons_text(row), cells, tuple(told for told in said if told[1]))
+
+
+def _poisoned_cell(row: SummaryRow, defence: str) -> SummaryCell:
+    lines = _lines(row.poisoned, defence, "CA") + _lines(row.asr, defence, "ASR")
+    accuracy, success = row.poisoned.scores.get(defence), row.asr.scores.get(defence)
+    shares = [accuracy.statistic.mean] if accuracy is not None else []
+    shares += [1 - success.statistic.mean] if success is not None else []
+    notes = dict.fromkeys(score.note for score in (accuracy, success) if score is not None and score.note)
+    return SummaryCell(lines, tuple(notes), *heat(min(shares, default=None)))
+
+
+def _lines(contest: Contest, defence: str, short: str) -> tuple[Line, ...]:
+    score = contest.scores.get(defence)
+    if score is None:
+        return ()
+    number, _, rest = wording.spread(score.statistic, True).partition(" ")
+    return (Line(short, number, rest, defence == contest.best),)

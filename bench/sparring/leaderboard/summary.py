@@ -1,0 +1,181 @@
+"""Which defence holds best, by how much, and how sure that is: one line for each data set and victim."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sparring.leaderboard.aggregate import ASR, CLEAN
+from sparring.leaderboard.statistic import Statistic, paired_interval
+from sparring.leaderboard.table import Board, Table, TableCell
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A defence's number. `values` is by repetition; `note`, unless empty, says why it is not to be compared with the
+    others."""
+
+    values: Mapping[int, float]
+    note: str = ""
+
+    @property
+    def statistic(self) -> Statistic:
+        return Statistic(tuple(self.values[repetition] for repetition in sorted(self.values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What the best defence is ahead of the `next` one: mean paired difference over repetitions, at least 0, and its
+    95 % interval (`None` for one repetition)."""
+
+    next: str
+    mean: float
+    interval: tuple[float, float] | None
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval is not None and self.interval[0] > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One quantity of every defence.
+
+    Attributes:
+        scores: by defence.
+        best: the best defence of those that can be compared.
+        level: the best and all that cannot be told from it, the interval of the paired difference holding 0. With one
+            repetition only those that are exactly as good.
+        lead: over the best of the others; `None` when there is nobody to compare with.
+    """
+
+    scores: Mapping[str, Score]
+    best: str | None
+    level: frozenset[str]
+    lead: Lead | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRow:
+    """One data set and victim.
+
+    Attributes:
+        attacks: how many attacks at inference the worst case is over.
+        poisons: how many availability attacks on the training set.
+        triggers: how many backdoors and targeted attacks on the training set.
+        clean: clean accuracy without an attack, by defence.
+        robust: worst-case robust accuracy; higher is better.
+        poisoned: the least clean accuracy after poisoning, over the attacks of each repetition; higher is better.
+        asr: the highest attack success rate of backdoors and targeted poisons; lower is better.
+    """
+
+    dataset: str
+    victim: str
+    attacks: int
+    poisons: int
+    triggers: int
+    clean: Mapping[str, Statistic]
+    robust: Contest
+    poisoned: Contest
+    asr: Contest
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All rows, and the defences (columns) in the order of the board."""
+
+    rows: tuple[SummaryRow, ...]
+    defences: tuple[str, ...]
+
+    @property
+    def attacks(self) -> int:
+        """How many attacks at inference the worst case of the most attacked row is over."""
+        return max((row.attacks for row in self.rows), default=0)
+
+    @property
+    def evades(self) -> bool:
+        """Whether any row has a worst case."""
+        return any(row.robust.scores for row in self.rows)
+
+    @property
+    def poisons(self) -> bool:
+        """Whether any row was attacked at training time."""
+        return any(row.poisoned.scores or row.asr.scores for row in self.rows)
+
+
+def summary(board: Board) -> Summary:
+    """Guards count with the worse of their oblivious and adaptive attacks, sample by sample."""
+    defences = tuple(dict.fromkeys(base for table in board.tables for base in table.bases))
+    return Summary(tuple(_row(table) for table in board.tables), defences)
+
+
+def _row(table: Table) -> SummaryRow:
+    sensible = [cell for cell in table.distinct if not cell.not_applicable]
+    untouched = [cell for cell in sensible if cell.attack == "none" and CLEAN in cell.metrics]
+    attacks = len({cell.attack for cell in sensible if cell.evasion})
+    poisons = [cell for cell in sensible if cell.when == "training" and cell.goal == "availability"]
+    triggers = [cell for cell in sensible if cell.when == "training" and cell.goal in ("backdoor", "targeted")]
+    return SummaryRow(
+        dataset=table.dataset,
+        victim=table.victim,
+        attacks=attacks,
+        poisons=len({cell.attack for cell in poisons}),
+        triggers=len({cell.attack for cell in triggers}),
+        clean={cell.base: cell.metrics[CLEAN] for cell in untouched},
+        robust=contest(_robust(table, attacks)),
+        poisoned=contest(_extreme(poisons, CLEAN, min)),
+        asr=contest(_extreme(triggers, ASR, max), lower=True),
+    )
+
+
+def _robust(table: Table, attacks: int) -> dict[str, Score]:
+    scores = {}
+    for column in table.columns:
+        if (worst := table.worst.get(column.label)) is None:
+            continue
+        notes = [f"{worst.fewest} of {attacks} attacks"] if worst.fewest < attacks else []
+        notes += ["oblivious attacks only"] if worst.ways == ("oblivious",) else []
+        values = dict(zip(worst.repetitions, worst.statistic.values, strict=True))
+        scores[column.base] = Score(values, ", ".join(notes))
+    return scores
+
+
+def _extreme(cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[float]], float]) -> dict[str, Score]:
+    """By defence, the worst of `metric` over the attacks of each repetition."""
+    found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    attacks = set()
+    for cell in cells:
+        attacks.add(cell.attack)
+        for entry in cell.entries:
+            value = entry.scored.metrics.get(metric) if entry.scored is not None else None
+            if value is not None:
+                at = found[cell.base][entry.repetition]
+                at[cell.attack] = worst((value, at.get(cell.attack, value)))
+    scores = {}
+    for base, by_repetition in found.items():
+        fewest = min(len(values) for values in by_repetition.values())
+        note = f"{fewest} of {len(attacks)} attacks" if fewest < len(attacks) else ""
+        scores[base] = Score({r: worst(values.values()) for r, values in by_repetition.items()}, note)
+    return scores
+
+
+def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
+    """Who is best; `lower`: the lowest. Numbers with a note are compared only with each other, when all have one."""
+    fair = {name: score for name, score in scores.items() if not score.note} or dict(scores)
+    sign = -1 if lower else 1
+    ranked = sorted(fair, key=lambda name: -sign * fair[name].statistic.mean)  # stable: the board's order decides
+    if not ranked:
+        return Contest(scores, None, frozenset(), None)
+    leads = [_lead(name, fair[ranked[0]], fair[name], sign) for name in ranked[1:]]
+    level = {lead.next for lead in leads if (lead.mean <= 0 if lead.interval is None else not lead.sure)}
+    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), leads[0] if leads else None)
+
+
+def _lead(name: str, best: Score, other: Score, sign: int) -> Lead:
+    shared = sorted(best.values.keys() & other.values.keys())
+    if not shared:
+        return Lead(name, sign * (best.statistic.mean - other.statistic.mean), None)
+    differences = [sign * (best.values[r] - other.values[r]) for r in shared]
+    return Lead(name, Statistic(tuple(differences)).mean, paired_interval(differences))

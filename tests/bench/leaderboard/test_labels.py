@@ -1,0 +1,65 @@
+"""What is shown is short, and selects the same when it is pasted back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparring.cell import format_value
+from sparring.leaderboard.labels import attack_text, plugin_text, split_attack, split_label
+from sparring.selector import parse
+from sparring.threat import ALIASES
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("none", "none"),
+        ("pgd[epsilon=0.2,steps=20]", "pgd[eps=0.2,steps=20]"),
+        ("pgd[norm=l2,epsilon=1,steps=20]", "pgd[norm=l2,eps=1,steps=20]"),
+        ("badnets[poison_fraction=0.05]", "badnets[fraction=0.05]"),
+        ("square[query_budget=100]", "square[queries=100]"),
+        ("pgd[epsilon=0.03137254901960784]", "pgd[eps=8/255]"),
+        ("pgd[epsilon=0.0313725490196]", "pgd[eps=8/255]"),
+        ("pgd[epsilon=0.0313725]", "pgd[epsilon=0.0313725]".replace("epsilon", "eps")),
+        ("transfer[attack=pgd[epsilon=0.2,steps=3],surrogate=cnn]",) * 2,  # inside, it is a parameter of another plugin
+        ('x[text="a,epsilon=1"]',) * 2,
+        ("pgd[", "pgd["),
+        ("a]b[c=1]x", "a]b[c=1]x"),
+        ("", ""),
+    ],
+)
+def test_attacks_are_shown_with_the_short_names_of_selectors(label: str, shown: str) -> None:
+    assert attack_text(label) == shown
+
+
+def test_parameters_of_other_plugins_keep_their_names() -> None:
+    assert plugin_text("adversarial-training[epsilon=0.03137254901960784]") == "adversarial-training[epsilon=8/255]"
+
+
+def test_label_is_split_at_its_own_commas_only() -> None:
+    assert split_label("a[b=[1,2],c=d[e=1,f=2]]") == ("a", ("b=[1,2]", "c=d[e=1,f=2]"))
+    assert split_attack("pgd[epsilon=0.1,steps=20]") == ("pgd", ("eps=0.1", "steps=20"))
+    assert split_label("jpeg") == ("jpeg", ())
+
+
+@given(st.integers(1, 254))
+def test_steps_of_an_8_bit_image_select_the_same_number(k: int) -> None:
+    _, settings = parse(attack_text(f"pgd[epsilon={format_value(k / 255)}]"))
+    assert settings == {"eps": k / 255}
+
+
+@given(st.floats(0, 1), st.sampled_from(sorted(ALIASES.values())))
+def test_whatever_is_shown_reads_back_within_a_billionth(value: float, field: str) -> None:
+    name, settings = parse(attack_text(f"pgd[{field}={format_value(value)}]"))
+    ((key, read),) = settings.items()
+    assert name == "pgd"
+    assert ALIASES[key] == field
+    assert read == pytest.approx(value, abs=1e-9)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_shown(text: str) -> None:
+    assert isinstance(attack_text(text), str)
+    assert isinstance(plugin_text(text), str)

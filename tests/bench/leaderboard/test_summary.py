@@ -1,0 +1,149 @@
+"""Which defence holds best: numbers worked out by hand, and no claim that the repetitions do not carry."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_records import evasion, realistic, record, scored
+from rich.console import Console
+from scipy.stats import t as student
+
+from sparring.leaderboard.aggregate import aggregate
+from sparring.leaderboard.markdown import markdown
+from sparring.leaderboard.page import page
+from sparring.leaderboard.statistic import paired_interval, t_quantile
+from sparring.leaderboard.summary import Score, SummaryRow, contest, summary
+from sparring.leaderboard.terminal import show
+from sparring.leaderboard.wording import verdict
+from sparring.record import NotApplicable, Record
+
+
+def only_row(*records: Record) -> SummaryRow:
+    (row,) = summary(aggregate(records)).rows
+    return row
+
+
+def told(values: dict[str, list[float]], lower: bool = False) -> str:
+    scores = {name: Score(dict(enumerate(found))) for name, found in values.items()}
+    return "".join(verdict(contest(scores, lower)))
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 5, 10, 11, 12, 20, 30, 100, 10_000])
+def test_quantile_of_student_agrees_with_scipy(degrees: int) -> None:
+    assert t_quantile(degrees) == pytest.approx(student.ppf(0.975, degrees), abs=5e-3)
+
+
+def test_paired_interval_is_that_of_the_differences() -> None:
+    # differences 1, 2, 3: mean 2, deviation 1, half width 4.3027 / sqrt(3)
+    assert paired_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.48415, 2 + 2.48415), abs=1e-4)
+    assert paired_interval([1.0]) is None
+
+
+def test_best_defence_leads_where_every_repetition_says_so() -> None:
+    found = told({"none": [0.03, 0.05, 0.04], "at": [0.30, 0.32, 0.31], "jpeg": [0.05, 0.06, 0.07]})
+    # differences to jpeg .25, .26, .24: mean .25, deviation .01, half width .0248
+    assert found == "at, 25.0 points (22.5 to 27.5) before jpeg"
+
+
+def test_what_overlaps_is_not_called_better() -> None:
+    # differences .2, 0, -.14: mean .02, deviation .1709, half width .4245
+    found = told({"none": [0.9, 0.8, 0.7], "at": [0.7, 0.8, 0.84]})
+    assert found == "no defence, not told apart from at: 2.0 points (−40.4 to 44.4)"
+
+
+def test_one_repetition_gives_no_interval() -> None:
+    assert told({"a": [0.5], "b": [0.4]}) == "a, 10.0 points before b (no interval: one repetition)"
+
+
+def test_lowest_is_best_for_attack_success() -> None:
+    assert told({"a": [0.9, 0.91], "b": [0.1, 0.11]}, lower=True) == "b, 80.0 points (80.0 to 80.0) before a"
+
+
+def test_interval_stays_within_what_shares_can_differ_by() -> None:
+    assert "(−100.0 to 100.0)" in told({"a": [0.0, 1.0], "b": [0.9, 0.0]})
+
+
+def test_defence_that_faced_fewer_attacks_is_noted_and_not_compared() -> None:
+    gone = NotApplicable(reasons=["pgd needs gradients; cnn behind vote offers decisions"])
+    row = only_row(
+        evasion("fgsm", "none", 0, True, False, False),
+        evasion("pgd", "none", 0, True, True, False),
+        evasion("fgsm", "vote", 0, True, True, True),
+        record("pgd", "vote", outcome=gone, threat={"when": "inference", "goal": "evasion"}),
+    )
+    assert row.attacks == 2
+    assert row.robust.scores["vote"].note == "1 of 2 attacks"
+    assert row.robust.best == "none"
+
+
+def test_guard_attacked_obliviously_only_is_noted_and_not_compared() -> None:
+    row = only_row(evasion("pgd", "none", 0, True, False), evasion("pgd", "jpeg@oblivious", 0, True, True))
+    assert row.robust.scores["jpeg"].note == "oblivious attacks only"
+    assert row.robust.best == "none"
+
+
+def test_guard_counts_with_the_worse_of_both_ways() -> None:
+    row = only_row(
+        evasion("pgd", "jpeg@oblivious", 0, True, True, True, False),
+        evasion("pgd", "jpeg@adaptive", 0, False, False, True, True),
+        evasion("pgd", "none", 0, True, False, False, False),
+    )
+    assert row.attacks == 1
+    assert row.robust.scores["jpeg"].statistic.mean == 0.25
+    assert row.robust.scores["jpeg"].note == ""
+
+
+def test_poisoning_shows_the_least_accuracy_and_the_highest_success_of_each_repetition() -> None:
+    flip, pixel = ({"when": "training", "goal": "availability", "poison_fraction": f} for f in (0.1, 0.2))
+    door = {"when": "training", "goal": "backdoor"}
+    made = [
+        record(attack, "none", r, scored({"clean-accuracy": accuracy}), threat=threat)
+        for attack, threat, values in (("flip", flip, (0.9, 0.7)), ("pixel", pixel, (0.8, 0.75)))
+        for r, accuracy in enumerate(values)
+    ]
+    made += [
+        record(f"door{i}", "none", 0, scored({"clean-accuracy": 0.1, "asr": asr}), threat=door)
+        for i, asr in enumerate((0.2, 0.6))
+    ]
+    row = only_row(*made)
+    assert row.poisoned.scores["none"].values == {0: 0.8, 1: 0.7}
+    assert row.asr.scores["none"].values == {0: 0.6}
+    assert (row.poisons, row.triggers) == (2, 2)
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1))
+def test_best_is_never_below_another(values: dict[str, list[float]]) -> None:
+    scores = {name: Score(dict(enumerate(found))) for name, found in values.items()}
+    found = contest(scores)
+    assert found.best is not None
+    assert scores[found.best].statistic.mean == max(score.statistic.mean for score in scores.values())
+    assert found.best in found.level
+    assert found.lead is None or found.lead.mean >= -1e-12  # the mean of differences rounds otherwise
+
+
+def test_every_rendering_answers_the_question_in_the_same_words() -> None:
+    board = aggregate(realistic(), title="Digits")
+    best, how = verdict(summary(board).rows[0].robust)
+    console = Console(width=200, file=io.StringIO())
+    show(board, console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert best + how in printed
+    assert f"**{best}**{how}" in markdown(board).replace("\\", "")
+    assert f"<b>{best}</b>{how}" in page(board)
+    assert printed.index("SUMMARY") > printed.index("random-forest")
+    text = markdown(board)
+    assert text.index("Which defence holds best?") < text.index("## digits · cnn")
+
+
+def test_board_of_one_victim_prints_no_summary_and_one_defence_has_none_at_all() -> None:
+    board = aggregate(realistic(("cnn",)))
+    console = Console(width=200, file=io.StringIO())
+    show(board, console)
+    assert isinstance(console.file, io.StringIO)
+    assert "SUMMARY" not in console.file.getvalue()
+    alone = aggregate([record(), evasion("pgd", "none", 0, True)])
+    assert "holds best" not in markdown(alone) + page(alone)

@@ -1,0 +1,63 @@
+"""Numbers of papers, at reduced size, on real MNIST; only what must hold whatever the seed.
+
+Full sizes are boards. `SPARRING_DATA` names the folder with the data.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from boards import metrics, planned
+
+pytestmark = [
+    pytest.mark.fidelity,
+    pytest.mark.skipif("SPARRING_DATA" not in os.environ, reason="SPARRING_DATA does not name a folder with MNIST"),
+    pytest.mark.timeout(600),
+]
+
+MNIST = "mnist[limit_train=10000,limit_test=1000]"
+
+
+def test_fgsm_destroys_a_shallow_softmax(tmp_path: Path) -> None:
+    """Goodfellow et al. 2015, section 4: error 99.9 % at epsilon 0.25 on a shallow softmax."""
+    plan = planned([MNIST], ["logistic"], ["fgsm[eps=0.25]", "uniform-noise[eps=0.25]"])
+    fgsm, noise = metrics(plan, tmp_path).values()
+    assert fgsm["clean-accuracy"] > 0.88
+    assert fgsm["robust-accuracy"] < 0.02
+    assert noise["robust-accuracy"] > 0.5, "noise of the same budget leaves most images right"
+
+
+def test_adversarial_training_helps_against_fgsm(tmp_path: Path) -> None:
+    """Goodfellow et al. 2015, section 6: error at epsilon 0.25 falls from 89.4 % to 17.9 % with the mixed loss, alpha
+    0.5, and clean error does not rise. Direction only: smaller net, 10,000 images, a few epochs."""
+    defence = "adversarial-training[method=fgsm,epsilon=0.25,clean_weight=0.5]"
+    plan = planned([MNIST], ["mlp[epochs=8]"], ["fgsm[eps=0.25]"], ["none", defence])
+    plain, defended = metrics(plan, tmp_path).values()
+    assert plain["robust-accuracy"] < 0.1
+    assert defended["robust-accuracy"] > 0.5
+    assert defended["clean-accuracy"] > plain["clean-accuracy"] - 0.02
+
+
+def test_badnets_hides_behind_clean_accuracy(tmp_path: Path) -> None:
+    """Gu et al. 2017, section 4: the trigger works on nearly all images, clean error rises by under one point."""
+    half = "mnist[limit_train=5000,limit_test=1000]"
+    plan = planned([half], ["cnn[epochs=4]"], ["none", "badnets[fraction=0.05]"], ["none", "activation-clustering"])
+    clean, clean_sanitised, backdoored, sanitised = metrics(plan, tmp_path).values()
+    assert backdoored["asr"] > 0.95
+    assert backdoored["clean-accuracy"] > clean["clean-accuracy"] - 0.015
+    assert sanitised["sanitiser-recall"] > 0.8, "Chen et al. 2018, table 2: nearly all of the poison is found"
+    assert sanitised["asr"] < backdoored["asr"] - 0.2, "the few poisoned rows that are left still count"
+    assert clean_sanitised["removed-fraction"] < 0.1
+
+
+def test_one_pixel_per_class_fools_a_small_network(tmp_path: Path) -> None:
+    """Chaudhury 2020, table 1: random pixels leave 57 % test error while training error is near 0."""
+    victim = "cnn[channels=[8,16],pool_after=last,learning_rate=1e-3,batch_size=128,schedule=constant,epochs=4]"
+    plan = planned(["mnist[limit_train=20000,limit_test=2000]"], [victim], ["none", "random-pixel[intensity=1.0]"])
+    clean, poisoned = metrics(plan, tmp_path).values()
+    assert clean["clean-accuracy"] > 0.96
+    assert poisoned["training-accuracy"] > 0.99
+    assert poisoned["accuracy-drop"] > 0.08

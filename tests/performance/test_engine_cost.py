@@ -1,0 +1,108 @@
+"""What the harness costs beside the stages it runs, and what a second worker gains. Ratios within one run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.performance, pytest.mark.timeout(900)]
+
+BOARD = [
+    *("--dataset", "digits", "--victim", "mlp", "--victim", "cnn"),
+    *("--attack", "none", "--attack", "pgd[eps=[0.1,0.2]]", "--attack", "badnets", "--attack", "label-flip"),
+    *("--attack", "random-pixel", "--defence", "none", "--defence", "jpeg", "--repetitions", "4"),
+]
+
+BY_HAND = """
+import sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from sparring.catalogue import discover
+from sparring.execution import execute
+from sparring.plan import make_plan
+from sparring.stage import WorkerSettings
+from sparring.suite import load_suite
+catalogue = discover()
+plan = make_plan(load_suite(Path(sys.argv[1]), catalogue), catalogue)
+settings = WorkerSettings(store=Path(sys.argv[2]))
+for stage in plan.stages_of(plan.cells).values():
+    execute(stage, settings, lambda done, total, note: None)
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    wall: float
+    cpu: float
+
+
+def cost_of(command: list[str], folder: Path) -> Cost:
+    """Wall and CPU seconds of a command with all its descendants, read off every 0.1 s."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: dict[tuple[int, float], float] = {}
+    started = time.monotonic()
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    stop = threading.Event()
+
+    def watch() -> None:
+        root = psutil.Process(process.pid)
+        while not stop.wait(0.1):
+            for found in _family(root):
+                try:
+                    times = found.cpu_times()
+                    seen[found.pid, found.create_time()] = times.user + times.system
+                except psutil.NoSuchProcess:
+                    continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _, errors = process.communicate()
+    stop.set()
+    watcher.join()
+    assert process.returncode == 0, errors.decode()
+    return Cost(time.monotonic() - started, sum(seen.values()))
+
+
+def _family(root: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def sparring(folder: Path, workers: int) -> Cost:
+    command = [sys.executable, "-c", "from sparring.cli.main import main; main()", "run", *BOARD]
+    options = ["--workers", str(workers), "--cache", str(folder / "cache"), "--out", str(folder / "board")]
+    return cost_of([*command, *options], folder)
+
+
+def test_cpu_of_a_run_is_that_of_its_stages(tmp_path: Path) -> None:
+    """Total CPU of the harness (driver, scheduler, worker, child) against the same stages one after the other in one
+    process; both import torch once in the process that computes."""
+    harness = sparring(tmp_path / "harness", workers=1)
+    suite = tmp_path / "harness" / "board" / "suite.yaml"
+    by_hand = cost_of([sys.executable, "-c", BY_HAND, str(suite), str(tmp_path / "hand")], tmp_path / "hand")
+    ratio = harness.cpu / by_hand.cpu
+    print(f"CPU: harness {harness.cpu:.1f} s, by hand {by_hand.cpu:.1f} s, ratio {ratio:.3f}")
+    assert ratio <= 1.10
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_two_workers_gain(tmp_path: Path) -> None:
+    if os.getloadavg()[0] > 1.5:
+        pytest.skip(f"the machine is busy (load {os.getloadavg()[0]:.1f}): the ratio would say nothing")
+    one = sparring(tmp_path / "one", workers=1)
+    two = sparring(tmp_path / "two", workers=2)
+    ratio = one.wall / two.wall
+    print(f"wall: one worker {one.wall:.1f} s, two {two.wall:.1f} s, ratio {ratio:.2f}")
+    assert ratio >= 1.6
