@@ -50,10 +50,10 @@ def test_hostile_plugins_break_their_own_cells_only(user: User) -> None:
     failed = {name: (o["kind"], o["error"]) for name, o in found.items() if o["state"] == "failed"}
     broken = "means[broken=true]"
     expected = {
-        "means/hostile[how=fail,epsilon=0.25]": ("error", "ValueError: no such luck �[31m �"),
-        "means/hostile[how=hang,epsilon=0.25]": ("timeout", "ran longer than 12 s"),
-        "means/hostile[how=leave,epsilon=0.25]": ("killed", "its process exited with status 7"),
-        "means/hostile[how=hog,epsilon=0.25]": ("killed", "exceeded the memory limit of 1.2 GiB"),
+        "means/hostile[epsilon=0.25,how=fail]": ("error", "ValueError: no such luck �[31m �"),
+        "means/hostile[epsilon=0.25,how=hang]": ("timeout", "ran longer than 12 s"),
+        "means/hostile[epsilon=0.25,how=leave]": ("killed", "its process exited with status 7"),
+        "means/hostile[epsilon=0.25,how=hog]": ("killed", "exceeded the memory limit of 1.2 GiB"),
     }
     victims = ("none", "gaussian-noise[epsilon=0.1]", "label-flip[poison_fraction=0.1]")
     expected |= {f"{broken}/{attack}": ("error", "ValueError: no means today") for attack in victims}
@@ -110,4 +110,4 @@ defences: [none]
     assert len(told.err.strip().splitlines()) == 1
     for part in ("data set mnist", nowhere, "SPARRING_DATA"):
         assert part in told.err
-    assert {outcome["state"] for outcome in outcomes(folder).values()} == {"scored", "failed"}
+    assert [record["outcome"]["state"] for record in records(folder).values()] == ["scored", "failed"]
