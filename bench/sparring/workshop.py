@@ -187,7 +187,8 @@ class Workshop:
 
     def forget(self) -> None:
         """Keep nothing in memory: what a failed plugin may have written to is read again from the store."""
-        self._kept.clear()
+        for kept in self._kept.values():
+            kept.clear()
 
     def _keep(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
         kept = self._kept[key[0]]
