@@ -188,6 +188,18 @@ def test_results_come_as_soon_as_they_are_known(engine: Engine, tmp_path: Path) 
     assert list(outcomes) == [key("quick"), key("slow")]
 
 
+def test_whole_cells_finish_early(engine: Engine, tmp_path: Path) -> None:
+    """What many wait for does not keep back the cells whose turn it is."""
+    stages, goals = [stage("load")], []
+    for n in range(40):
+        stages += [stage(f"fit{n}", "load"), stage(f"left{n}", f"fit{n}"), stage(f"right{n}", f"fit{n}")]
+        goals += [f"left{n}", f"right{n}"]
+    _, events = run(engine, graph(stages, goals), tmp_path)
+    order = [event.label for event in events if event.outcome is not None]
+    for n in range(20):
+        assert order.index(f"right{n}") < order.index(f"fit{n + 20}")
+
+
 def test_starts_are_told_before_ends(engine: Engine, tmp_path: Path) -> None:
     _, events = run(engine, graph([stage("a", act="wait", seconds=0.3)], ["a"]), tmp_path)
     assert [(event.label, event.outcome is None) for event in events] == [("a", True), ("a", False)]

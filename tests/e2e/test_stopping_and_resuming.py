@@ -80,7 +80,7 @@ def test_interrupted_run_says_how_to_go_on_and_leaves_no_process(user: User) -> 
     begun = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group gets it
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert time.monotonic() - begun < 5
     assert errors == "interrupted; finished cells are recorded; the same command goes on from there\n"
     assert soon(lambda: not user.processes())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 WINDOW: Final = 256  # chains that Dask knows at one time
+TOGETHER: Final = 8  # chains submitted at once; they share one priority, which few others may have to wait behind
 PATIENCE: Final = 10.0  # seconds to reach a scheduler, and again for its first worker
 PAUSE: Final = 0.01  # seconds between two looks for results
 _CONFIG: Final = {
@@ -129,7 +130,9 @@ class _Driver:
     def outcomes(self) -> Iterator[tuple[str, StageOutcome]]:
         while self._frontier.open:
             if len(self._flying) <= self._window - self._window // 4:
-                self._submit(self._frontier.take(self._window - len(self._flying)))
+                ready = self._frontier.take(self._window - len(self._flying))
+                for start in range(0, len(ready), TOGETHER):
+                    self._submit(ready[start : start + TOGETHER])
             self._tell_started()
             batch = self._completed.next_batch(block=False)
             if not batch:
@@ -145,8 +148,6 @@ class _Driver:
     def _submit(self, ready: list[tuple[int, Chain]]) -> None:
         from sparring.engine.worker import Task, run_task
 
-        if not ready:
-            return
         tasks, keys = [], []
         for rank, chain in ready:
             tasks.append(Task(self._run, tuple(_posted(stage) for stage in chain.stages)))
