@@ -246,7 +246,22 @@ def test_detection_at_a_stated_false_positive_rate(bench: CellBench) -> None:
     assert "detection-auc" not in clean
 
 
-def test_a_detector_behind_a_guard_judges_what_is_predicted(bench: CellBench) -> None:
+def test_a_guard_that_also_detects(bench: CellBench, tmp_path: Path) -> None:
+    import torch
+
+    board = bench.run([SMALL_MLP], ["pgd[eps=0.1,steps=10]"], ["blurred-doubt"])
+    assert set(board.scored("@oblivious").metrics) == set(board.scored("@adaptive").metrics) >= {"detection-auc"}
+    ctx = Context(seed=0, device="cpu", scratch=tmp_path)
+    victim = bench.catalogue.load(*_plugged(board, "@adaptive", "victim"))
+    model = victim.restore(board.artifact("@adaptive", StageName.FIT).arrays, ctx)
+    x = torch.tensor(board.artifact("@adaptive", StageName.PERTURB).arrays["x"])
+    blurred = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    doubt = 1 - model.probabilities(blurred).max(dim=1).values
+    # the suspicion is that of the model which answers: the guarded one
+    assert np.allclose(board.artifact("@adaptive", StageName.DETECT).arrays["attacked"], doubt.numpy(), atol=1e-6)
+
+
+def test_a_rejected_backdoor_counts_as_right(bench: CellBench) -> None:
     board = bench.run([SMALL_MLP], ["warp"], ["nearest-distance"])
     found = board.scored("warp")
     assert found.samples is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from contract_plugins import (
+    blurred_doubt,
     boost,
     collision,
     copies,
@@ -46,4 +47,5 @@ def sparring_defences() -> Iterable[DefenceSpec]:
         noisy_levels.SPEC,
         nearest_distance.SPEC,
         linear_certificate.SPEC,
+        blurred_doubt.SPEC,
     )
