@@ -24,7 +24,7 @@ attacks:
   - label-flip
 defences: [none]
 evaluation: {samples: 40}
-limits: {seconds: 12, memory: 1200MiB}
+limits: {seconds: 8, memory: 1200MiB}
 exclude:
   - {victim: logistic, attack: "hostile[how=????]"}
   - {victim: logistic, attack: "hostile[how=leave]"}
@@ -45,14 +45,14 @@ def test_hostile_plugins_break_their_own_cells_only(user: User) -> None:
     folder = user.board("wild", SUITE.replace("HOW", f"[{', '.join(TRICKS)}]"))
     user.counts()
 
-    told = user.sparring("run", "wild", "--workers", "1", code=1)
+    told = user.sparring("run", "wild", "--workers", "2", code=1)
     assert "SPAM" not in told.out + told.err
     found = outcomes(folder)
     failed = {name: (o["kind"], o["error"]) for name, o in found.items() if o["state"] == "failed"}
     broken = "means[broken=true]"
     expected = {
         "means/hostile[epsilon=0.25,how=fail]": ("error", "ValueError: no such luck �[31m �"),
-        "means/hostile[epsilon=0.25,how=hang]": ("timeout", "ran longer than 12 s"),
+        "means/hostile[epsilon=0.25,how=hang]": ("timeout", "ran longer than 8 s"),
         "means/hostile[epsilon=0.25,how=leave]": ("killed", "its process exited with status 7"),
         "means/hostile[epsilon=0.25,how=hog]": ("killed", "exceeded the memory limit of 1.2 GiB"),
     }

@@ -92,7 +92,7 @@ class Progress:
                 self._left.ended(event.key, event.outcome.seconds, event.outcome.cached)
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            self._console.print(self._counts(), highlight=False, soft_wrap=True)
+            self._console.print(f"{self._clock()} · {self._counts()}", highlight=False, soft_wrap=True)
 
     def summary(self, tally: Tally, seconds: float) -> str:
         """What the run did, in one line."""
@@ -102,28 +102,25 @@ class Progress:
             f" store, in {_duration(seconds)}"
         )
 
+    @property
+    def _done(self) -> int:
+        finished = self._tally.scored + self._tally.failed if self._tally else 0
+        return finished + self._recorded + self._never
+
+    def _clock(self) -> str:
+        left = self._left.seconds()
+        rest = f"about {_duration(left)} left" if left is not None else "time left unknown"
+        return f"{self._done}/{self._total} cells · {_duration(time.monotonic() - self._started)} gone · {rest}"
+
     def _counts(self) -> str:
         scored, failed = (self._tally.scored, self._tally.failed) if self._tally else (0, 0)
-        done = scored + failed + self._recorded + self._never
-        left = self._left.seconds()
-        parts = [
-            f"{done}/{self._total} cells",
-            f"{scored} done",
-            f"{self._recorded} cached",
-            f"{failed} failed",
-            f"{self._never} not applicable",
-            f"{_duration(time.monotonic() - self._started)} gone",
-            f"about {_duration(left)} left" if left is not None else "time left unknown",
-        ]
-        return " · ".join(parts)
+        return f"{scored} done · {self._recorded} cached · {failed} failed · {self._never} not applicable"
 
     def _shown(self) -> Group:
-        scored, failed = (self._tally.scored, self._tally.failed) if self._tally else (0, 0)
-        done = scored + failed + self._recorded + self._never
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=max(1, self._total), completed=done, width=40), Text(self._counts()))
+        bar.add_row(ProgressBar(total=max(1, self._total), completed=self._done, width=24), Text(self._clock()))
         running = [Text(f"  ▸ {label}", style="dim", no_wrap=True) for label in list(self._running.values())[:8]]
-        return Group(bar, *running)
+        return Group(bar, Text(self._counts()), *running)
 
 
 def _sort_of(stage: Stage) -> tuple[str, str]:
