@@ -99,6 +99,9 @@ class Nudge:
 
     def perturb(self, model, x, y, threat, aux, ctx):
         _count(f"perturb {self.params.number} {ctx.seed}")
+        if path := os.environ.get("COUNT"):
+            with open(path + ".pid", "w") as file:
+                file.write(str(os.getpid()))
         time.sleep(self.params.pause)
         step = ctx.rng.uniform(0.5, 1.0)
         return (x + step * threat.epsilon).clamp(0, 1)  # upwards
