@@ -192,7 +192,8 @@ def test_whole_cells_finish_early(engine: Engine, tmp_path: Path) -> None:
     """What many wait for does not keep back the cells whose turn it is."""
     stages, goals = [stage("load")], []
     for n in range(40):
-        stages += [stage(f"fit{n}", "load"), stage(f"left{n}", f"fit{n}"), stage(f"right{n}", f"fit{n}")]
+        stages += [stage(f"fit{n}", "load", act="wait", seconds=0.05)]
+        stages += [stage(f"left{n}", f"fit{n}"), stage(f"right{n}", f"fit{n}")]
         goals += [f"left{n}", f"right{n}"]
     _, events = run(engine, graph(stages, goals), tmp_path)
     order = [event.label for event in events if event.outcome is not None]

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from sparring.engine.bundles import Bundle, Pace, together
 from sparring.engine.failures import Halt, broken, from_exception
 from sparring.engine.frontier import Frontier
 from sparring.engine.interface import IMPORTS, EngineUnavailable, Watch
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 WINDOW: Final = 256  # chains that Dask knows at one time
-TOGETHER: Final = 8  # chains submitted at once; they share one priority, which few others may have to wait behind
 PATIENCE: Final = 10.0  # seconds to reach a scheduler, and again for its first worker
-PAUSE: Final = 0.01  # seconds between two looks for results
+PAUSES: Final = (0.01, 0.1)  # seconds between two looks for results: right after one, and when none comes
 _CONFIG: Final = {
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.active-memory-manager.start": False,
@@ -120,7 +120,8 @@ class _Driver:
         self._frontier = frontier
         self._window = window
         self._watch = watch
-        self._flying: dict[str, Chain] = {}
+        self._pace = Pace(sum(client.nthreads().values()))
+        self._flying: dict[str, Bundle] = {}
         self._stages: dict[str, Stage] = {}  # of the flying chains
         self._begun: set[str] = set()  # stages that started and whose chain is flying
         self._started: SimpleQueue[str] = SimpleQueue()
@@ -128,15 +129,19 @@ class _Driver:
         client.subscribe_topic(run, lambda event: self._started.put(event[1]))
 
     def outcomes(self) -> Iterator[tuple[str, StageOutcome]]:
+        pause, longest = PAUSES
         while self._frontier.open:
-            if len(self._flying) <= self._window - self._window // 4:
-                ready = self._frontier.take(self._window - len(self._flying))
-                for start in range(0, len(ready), TOGETHER):
-                    self._submit(ready[start : start + TOGETHER])
+            flying = sum(map(len, self._flying.values()))
+            if flying <= self._window - self._window // 4:
+                for bundles in together(self._pace.bundles(self._frontier.take(self._window - flying))):
+                    self._submit(bundles)
             self._tell_started()
             batch = self._completed.next_batch(block=False)
-            if not batch:
-                time.sleep(PAUSE)
+            if batch:
+                pause = PAUSES[0]
+            else:
+                time.sleep(pause)
+                pause = min(longest, 1.5 * pause)
             for future, result in batch:
                 yield from self._landed(future, result)
 
@@ -145,30 +150,37 @@ class _Driver:
         self._completed.clear()
         self._flying.clear()
 
-    def _submit(self, ready: list[tuple[int, Chain]]) -> None:
+    def _submit(self, bundles: list[Bundle]) -> None:
         from sparring.engine.worker import Task, run_task
 
         tasks, keys = [], []
-        for rank, chain in ready:
-            tasks.append(Task(self._run, tuple(_posted(stage) for stage in chain.stages)))
-            keys.append(f"stage-{rank:08}-{self._run}")  # Dask runs tasks of one batch in the order of their keys
-            self._flying[keys[-1]] = chain
-            self._stages.update({stage.key: stage for stage in chain.stages})
-        self._completed.update(self._client.map(run_task, tasks, key=keys, priority=-ready[0][0]))
+        for bundle in bundles:
+            tasks.append(Task(self._run, tuple(tuple(map(_posted, chain.stages)) for _, chain in bundle)))
+            # Dask runs tasks of one batch in the order of their keys; a chain that is tried again needs a new one
+            keys.append(f"stage-{bundle[0][0]:08}-{len(bundle)}-{self._run}")
+            self._flying[keys[-1]] = bundle
+            self._stages.update({stage.key: stage for _, chain in bundle for stage in chain.stages})
+        self._completed.update(self._client.map(run_task, tasks, key=keys, priority=-bundles[0][0][0]))
 
-    def _landed(self, future: Any, result: Any) -> list[tuple[str, StageOutcome]]:
+    def _landed(self, future: Any, result: Any) -> Iterator[tuple[str, StageOutcome]]:
         if future.status not in ("finished", "error"):
             raise EngineUnavailable("the connection to the Dask scheduler was lost")
-        chain = self._flying.pop(future.key)
+        bundle = self._flying.pop(future.key)
         if isinstance(result, Halt):
             raise result.problem
-        outcomes: tuple[StageOutcome, ...] = result
-        if future.status == "error":
-            outcomes = (self._lost(chain, result[1]),)
+        if future.status == "error" and len(bundle) > 1:  # one of them did it: each by itself will tell
+            self._submit([(ranked,) for ranked in bundle])
+            return
+        found = [(self._lost(bundle[0][1], result[1]),)] if future.status == "error" else result
+        for (_, chain), outcomes in zip(bundle, found, strict=True):
+            yield from self._ended(chain, outcomes)
+
+    def _ended(self, chain: Chain, outcomes: tuple[StageOutcome, ...]) -> list[tuple[str, StageOutcome]]:
         for stage in chain.stages:
             del self._stages[stage.key]
             self._begun.discard(stage.key)
         for stage, outcome in zip(chain.stages, outcomes, strict=False):
+            self._pace.learn(outcome)
             self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label, outcome=outcome))
         return self._frontier.finish(chain, outcomes)
 

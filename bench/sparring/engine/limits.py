@@ -17,6 +17,7 @@ import psutil
 from sparring.engine.failures import too_large, too_long
 from sparring.stage import FailureKind
 
+MIB: Final = 2**20
 TICK: Final = 0.05  # seconds between two looks at the clock and at the memory
 AGAIN: Final = 1.0  # seconds before a stage that swallowed the exception is stopped again
 _THREAD_VARIABLES = (
@@ -26,6 +27,15 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+
+ALLOCATOR: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
+    "MALLOC_TRIM_THRESHOLD_": str(512 * MIB),
+    "MALLOC_TOP_PAD_": str(16 * MIB),
+}
+"""Environment of a process that computes: glibc otherwise hands freed activations back to the system after every
+training step and asks for them again. Measured on the digits board: 188 CPU seconds without, 130 with."""
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -27,7 +27,7 @@ import psutil
 from sparring.engine.child import IDLE, READY, WHERE
 from sparring.engine.failures import Halt, broken, died, too_large, too_long
 from sparring.engine.interface import EngineUnavailable
-from sparring.engine.limits import TICK, descendants, resident, thread_variables
+from sparring.engine.limits import ALLOCATOR, TICK, descendants, resident, thread_variables
 from sparring.stage import FailureKind, StageName, StageOutcome, WorkerSettings
 
 GRACE: Final = 0.25  # seconds past the limit in which a stage that watches its own deadline may stop by itself
@@ -127,7 +127,7 @@ class _Child:
             stderr=self._log,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            env=os.environ | thread_variables(threads) | {"PYTHONHASHSEED": "0"},
+            env=ALLOCATOR | os.environ | thread_variables(threads) | {"PYTHONHASHSEED": "0"},
         )
         theirs.close()
         self._seen = psutil.Process(self._process.pid)

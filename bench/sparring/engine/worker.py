@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from distributed import Worker, WorkerPlugin, get_worker
 
@@ -11,16 +13,22 @@ from sparring.engine.failures import Halt
 from sparring.engine.supervisor import Posted, Supervisor
 from sparring.stage import Broken, StageOutcome, WorkerSettings
 
+Outcomes = tuple[StageOutcome, ...]
+"""Of one chain, up to the first stage that broke."""
+
+SAID_EVERY: Final = 0.2
+"""Seconds between two announcements of started stages: they are for people."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A chain on its way to a worker; `run` names the run it belongs to."""
+    """Chains on their way to a worker; `run` names the run they belong to."""
 
     run: str
-    stages: tuple[Posted, ...]
+    chains: tuple[tuple[Posted, ...], ...]
 
     def __dask_tokenize__(self) -> tuple[str, str]:
-        return self.run, self.stages[-1].key
+        return self.run, self.chains[-1][-1].key
 
 
 class StageRunner(WorkerPlugin):
@@ -43,6 +51,7 @@ class StageRunner(WorkerPlugin):
         self._supervisors: dict[int, Supervisor] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._said = 0.0
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask in the worker, when the run or the worker ends."""
@@ -51,11 +60,22 @@ class StageRunner(WorkerPlugin):
         for supervisor in self._supervisors.values():
             supervisor.close()
 
-    def run(self, stages: tuple[Posted, ...]) -> tuple[StageOutcome, ...] | Halt:
-        """Run a chain up to the first stage that breaks."""
+    def run(self, chains: tuple[tuple[Posted, ...], ...]) -> tuple[Outcomes, ...] | Halt:
+        """Run chains one after the other, each up to the first stage that breaks."""
+        found: list[Outcomes] = []
+        for chain in chains:
+            outcomes = self._run_chain(chain)
+            if isinstance(outcomes, Halt):
+                return outcomes
+            found.append(outcomes)
+        return tuple(found)
+
+    def _run_chain(self, stages: tuple[Posted, ...]) -> Outcomes | Halt:
         outcomes: list[StageOutcome] = []
         for stage in stages:
-            self._worker.log_event(self.name, stage.key)
+            if time.monotonic() - self._said > SAID_EVERY:
+                self._said = time.monotonic()
+                self._worker.log_event(self.name, stage.key)
             outcome = self._supervisor().run(stage)
             if isinstance(outcome, Halt):
                 return outcome
@@ -74,8 +94,8 @@ class StageRunner(WorkerPlugin):
             return self._supervisors[thread]
 
 
-def run_task(task: Task) -> tuple[StageOutcome, ...] | Halt:
+def run_task(task: Task) -> tuple[Outcomes, ...] | Halt:
     """The function that Dask runs."""
     runner = get_worker().plugins[task.run]
     assert isinstance(runner, StageRunner)
-    return runner.run(task.stages)
+    return runner.run(task.chains)

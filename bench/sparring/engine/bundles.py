@@ -1,0 +1,69 @@
+"""Which chains travel to a worker together: a task costs some 10 ms of messages, more than many stages take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sparring.graph import Chain
+from sparring.stage import Done, StageName, StageOutcome
+
+Bundle = tuple[tuple[int, Chain], ...]
+"""Chains, each with its rank in depth-first order."""
+
+SOON: Final = 0.25
+"""Expected seconds of a bundle at most: results are heard of when the whole bundle is done."""
+
+MOST: Final = 8
+"""Chains of a bundle at most."""
+
+ROUNDS: Final = 4
+"""Bundles for each slot at least, as long as there are chains: where few are left, each travels alone."""
+
+
+class Pace:
+    """What stages of each name have taken in this run, at most; and bundles made accordingly.
+
+    Args:
+        slots: tasks that the cluster runs at one time.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = max(1, slots)
+        self._longest: dict[StageName, float] = {}
+
+    def learn(self, outcome: StageOutcome) -> None:
+        if isinstance(outcome, Done):
+            self._longest[outcome.name] = max(outcome.seconds, self._longest.get(outcome.name, 0.0))
+
+    def expected(self, chain: Chain) -> float:
+        """Seconds of a chain, judged by the longest stages of the same names so far; infinite as long as unknown."""
+        return sum(self._longest.get(stage.name, float("inf")) for stage in chain.stages)
+
+    def bundles(self, ready: Sequence[tuple[int, Chain]]) -> list[Bundle]:
+        """`ready` in its order, cut so that only what is expected to be over soon shares a bundle."""
+        most = min(MOST, len(ready) // (ROUNDS * self._slots))
+        made: list[Bundle] = []
+        room = 0.0
+        for rank, chain in ready:
+            seconds = self.expected(chain)
+            if made and seconds <= room and len(made[-1]) < most:
+                made[-1] = (*made[-1], (rank, chain))
+            else:
+                made.append(((rank, chain),))
+                room = SOON
+            room -= seconds
+        return made
+
+
+def together(bundles: Sequence[Bundle]) -> Iterator[list[Bundle]]:
+    """`bundles` in groups of at most `MOST` chains. A group is submitted at once and shares one priority, which few
+    others should have to wait behind."""
+    group: list[Bundle] = []
+    for bundle in bundles:
+        if group and sum(map(len, group)) + len(bundle) > MOST:
+            yield group
+            group = []
+        group.append(bundle)
+    if group:
+        yield group
