@@ -65,6 +65,32 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+_DOERS: Mapping[StageName, tuple[str, ...]] = {
+    StageName.LOAD: ("dataset",),
+    StageName.PRETRAIN: ("victim", "reinforcer"),
+    StageName.POISON: ("attack",),
+    StageName.SANITISE: ("defence",),
+    StageName.FIT: ("victim", "reinforcer", "trainer"),
+    StageName.INSPECT: ("defence", "victim"),
+    StageName.REPAIR: ("defence", "victim"),
+    StageName.PERTURB: ("attack", "victim", "guard"),
+    StageName.TRIGGER: ("attack",),
+    StageName.PROBE: ("attack",),
+    StageName.PREDICT: ("victim", "guard"),
+    StageName.DETECT: ("defence", "victim"),
+    StageName.CERTIFY: ("defence", "victim"),
+    StageName.MEASURE: (),
+}
+
+Sort = tuple[str, ...]
+
+
+def sort_of(stage: Stage) -> Sort:
+    """What a stage's duration mostly depends on: its name, and the names of the plugins that do the work."""
+    doers = (stage.plugins[role].selection.name for role in _DOERS[stage.name] if role in stage.plugins)
+    return (stage.name.value, *doers)
+
+
 class FailureKind(StrEnum):
     ERROR = "error"  # the stage raised
     TIMEOUT = "timeout"  # it ran past its time limit

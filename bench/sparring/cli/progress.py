@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sparring.plan import WORKER_OF, estimate_seconds
-from sparring.stage import Done, Stage, StageEvent
+from sparring.plan import estimate_seconds
+from sparring.stage import Done, Sort, StageEvent, sort_of
 
 if TYPE_CHECKING:
     from sparring.journal import Results
@@ -33,7 +33,7 @@ class TimeLeft:
 
     def __init__(self, run: Run, results: Results) -> None:
         self._stages = dict(run.plan.stages_of(run.todo.to_run))
-        self._seen: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._seen: dict[Sort, list[float]] = defaultdict(list)
         self._default = 0.5
         total, unknown = estimate_seconds(run.plan, self._stages, results)
         if len(self._stages) > unknown:
@@ -44,7 +44,7 @@ class TimeLeft:
     def ended(self, key: str, seconds: float, cached: bool) -> None:
         stage = self._stages.pop(key, None)
         if stage is not None and not cached:
-            self._seen[_sort_of(stage)].append(seconds)
+            self._seen[sort_of(stage)].append(seconds)
             self._worked += seconds
 
     def seconds(self) -> float | None:
@@ -54,7 +54,7 @@ class TimeLeft:
             return None
         remaining = 0.0
         for stage in self._stages.values():
-            seen = self._seen.get(_sort_of(stage))
+            seen = self._seen.get(sort_of(stage))
             remaining += sum(seen) / len(seen) if seen else self._default
         return remaining * elapsed / self._worked
 
@@ -121,11 +121,6 @@ class Progress:
         bar.add_row(ProgressBar(total=max(1, self._total), completed=self._done, width=24), Text(self._clock()))
         running = [Text(f"  ▸ {label}", style="dim", no_wrap=True) for label in list(self._running.values())[:8]]
         return Group(bar, Text(self._counts()), *running)
-
-
-def _sort_of(stage: Stage) -> tuple[str, str]:
-    role = WORKER_OF[stage.name]
-    return stage.name.value, stage.plugins[role].selection.name if role in stage.plugins else ""
 
 
 def _duration(seconds: float) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sparring.graph import Chain
-from sparring.stage import Done, StageName, StageOutcome
+from sparring.stage import Done, Sort, Stage, StageOutcome, sort_of
 
 Bundle = tuple[tuple[int, Chain], ...]
 """Chains, each with its rank in depth-first order."""
 
-SOON: Final = 0.25
+SOON: Final = 0.5
 """Expected seconds of a bundle at most: results are heard of when the whole bundle is done."""
 
 MOST: Final = 8
@@ -22,7 +22,7 @@ ROUNDS: Final = 4
 
 
 class Pace:
-    """What stages of each name have taken in this run, at most; and bundles made accordingly.
+    """What stages of each sort have taken in this run, at most; and bundles made accordingly.
 
     Args:
         slots: tasks that the cluster runs at one time.
@@ -30,15 +30,16 @@ class Pace:
 
     def __init__(self, slots: int) -> None:
         self._slots = max(1, slots)
-        self._longest: dict[StageName, float] = {}
+        self._longest: dict[Sort, float] = {}
 
-    def learn(self, outcome: StageOutcome) -> None:
+    def learn(self, stage: Stage, outcome: StageOutcome) -> None:
         if isinstance(outcome, Done):
-            self._longest[outcome.name] = max(outcome.seconds, self._longest.get(outcome.name, 0.0))
+            sort = sort_of(stage)
+            self._longest[sort] = max(outcome.seconds, self._longest.get(sort, 0.0))
 
     def expected(self, chain: Chain) -> float:
-        """Seconds of a chain, judged by the longest stages of the same names so far; infinite as long as unknown."""
-        return sum(self._longest.get(stage.name, float("inf")) for stage in chain.stages)
+        """Seconds of a chain, judged by the longest stages of the same sorts so far; infinite as long as unknown."""
+        return sum(self._longest.get(sort_of(stage), float("inf")) for stage in chain.stages)
 
     def bundles(self, ready: Sequence[tuple[int, Chain]]) -> list[Bundle]:
         """`ready` in its order, cut so that only what is expected to be over soon shares a bundle."""

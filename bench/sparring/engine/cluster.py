@@ -180,7 +180,7 @@ class _Driver:
             del self._stages[stage.key]
             self._begun.discard(stage.key)
         for stage, outcome in zip(chain.stages, outcomes, strict=False):
-            self._pace.learn(outcome)
+            self._pace.learn(stage, outcome)
             self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label, outcome=outcome))
         return self._frontier.finish(chain, outcomes)
 
