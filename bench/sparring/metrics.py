@@ -166,25 +166,32 @@ def _budget_metrics() -> Iterable[MetricSpec]:
 
 @hookimpl
 def sparring_metrics() -> Iterable[MetricSpec]:
-    higher, lower, neither = Direction.HIGHER, Direction.LOWER, Direction.NEITHER
+    yield from _accuracy_metrics()
+    yield from _sanitiser_metrics()
+    yield from _detection_metrics()
+    yield from _measured()
+
+
+def _accuracy_metrics() -> Iterable[MetricSpec]:
+    """What the model gets right, and what the attack achieves."""
     yield _metric(
         "clean-accuracy",
         clean_accuracy,
-        higher,
+        Direction.HIGHER,
         "accuracy on the clean test set",
         "right predictions / all images of the clean test set; a clean image that a detector rejects counts as wrong",
     )
     yield _metric(
         "robust-accuracy",
         robust_accuracy,
-        higher,
+        Direction.HIGHER,
         "accuracy on attacked test images",
         "right predictions / attacked images, images that were wrong before included; a rejected one counts as right",
     )
     yield _metric(
         "asr",
         attack_success_rate,
-        lower,
+        Direction.LOWER,
         "attack success rate",
         "with a target: attacked images predicted as the target / attacked images not of the target class, or"
         " successful trials / trials; without: images that became wrong / images that were right before the attack",
@@ -192,7 +199,7 @@ def sparring_metrics() -> Iterable[MetricSpec]:
     yield _metric(
         "accuracy-drop",
         accuracy_drop,
-        lower,
+        Direction.LOWER,
         "accuracy lost to the attack",
         "at training time: clean accuracy of the paired model trained without the attack minus that of this one;"
         " at inference: accuracy of the attacked images before minus after",
@@ -200,49 +207,57 @@ def sparring_metrics() -> Iterable[MetricSpec]:
     yield _metric(
         "training-accuracy",
         training_accuracy,
-        neither,
+        Direction.NEITHER,
         "accuracy on the training set as it was fitted",
         "right predictions / rows of the training set after poisoning and sanitising",
     )
     yield _metric(
         "generalisation-gap",
         generalisation_gap,
-        lower,
+        Direction.LOWER,
         "training accuracy minus clean test accuracy",
         "accuracy on the training set as it was fitted (poison included) minus accuracy on the clean test set",
     )
+
+
+def _sanitiser_metrics() -> Iterable[MetricSpec]:
+    """How well poison was found in the training set."""
     yield _metric(
         "sanitiser-precision",
         sanitiser_precision,
-        higher,
+        Direction.HIGHER,
         "how much of what was removed was poisoned",
         "removed poisoned rows / removed rows",
     )
     yield _metric(
         "sanitiser-recall",
         sanitiser_recall,
-        higher,
+        Direction.HIGHER,
         "how much of the poison was removed",
         "removed poisoned rows / poisoned rows",
     )
     yield _metric(
         "removed-fraction",
         removed_fraction,
-        neither,
+        Direction.NEITHER,
         "rows a sanitiser removed",
         "removed rows / rows of the training set",
     )
+
+
+def _detection_metrics() -> Iterable[MetricSpec]:
+    """How well attacked inputs were found, and what was proven."""
     yield _metric(
         "detection-auc",
         detection_auc,
-        higher,
+        Direction.HIGHER,
         "how well suspicion separates attacked from clean inputs",
         "area under the ROC curve of the detector's score, attacked images against the clean test set; 0.5 is chance",
     )
     yield _metric(
         "detection-tpr",
         detection_tpr,
-        higher,
+        Direction.HIGHER,
         "attacked inputs that the detector rejects",
         "rejected attacked images / attacked images, at the threshold set on clean data for the stated"
         " false-positive rate",
@@ -250,18 +265,22 @@ def sparring_metrics() -> Iterable[MetricSpec]:
     yield _metric(
         "detection-fpr",
         detection_fpr,
-        lower,
+        Direction.LOWER,
         "clean inputs that the detector rejects",
         "rejected clean test images / clean test images, at the same threshold",
     )
     yield _metric(
         "certified-accuracy",
         certified_accuracy,
-        higher,
+        Direction.HIGHER,
         "accuracy that is proven",
         "images predicted right with a certified radius of at least epsilon (0 where the threat model states none)"
         " / images; only where the radius is in the threat model's norm",
     )
+
+
+def _measured() -> Iterable[MetricSpec]:
+    """What the judge measured itself."""
     yield from _budget_metrics()
     yield _scalar("poisoned-fraction", "measured poison fraction", "changed rows / rows of the training set", "%")
     yield _scalar("malicious-clients", "measured share of malicious clients", "the attacker's clients / clients", "%")

@@ -15,14 +15,10 @@ from sparring_victims.network_params import (
     RATE,
     SCHEDULE,
     NetworkParams,
-    recipe_of,
 )
+from sparring_victims.network_victim import NetworkVictim
 
 if TYPE_CHECKING:
-    from sparring.contracts import Context
-    from sparring.data import ArrayDataset, Arrays
-    from sparring.model import Model
-    from sparring.training import Recipe
     from sparring_victims.networks import Shape, VictimNetwork
 
 
@@ -41,26 +37,10 @@ class Params(NetworkParams):
     batch_size: int = param(64, BATCH_SIZE, at_least=1)
 
 
-class Mlp:
+class Mlp(NetworkVictim[Params]):
     """Offers everything a network can; its features are the activations of the last hidden layer."""
 
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def recipe(self) -> Recipe:
-        return recipe_of(self.params)
-
-    def fit(self, train: ArrayDataset, recipe: Recipe, ctx: Context) -> Model:
-        from sparring_victims.networks import fit_network
-
-        return fit_network(self._build, train, recipe, ctx)
-
-    def restore(self, state: Arrays, ctx: Context) -> Model:
-        from sparring_victims.networks import restore_network
-
-        return restore_network(self._build, state, ctx)
-
-    def _build(self, shape: Shape, classes: int) -> VictimNetwork:
+    def build(self, shape: Shape, classes: int) -> VictimNetwork:
         from math import prod
 
         from torch import nn
