@@ -15,7 +15,7 @@ SPLITS = Splits(attacker_val=50, defender_clean=100)
 METRICS = ("clean-accuracy", "robust-accuracy", "asr", "forward-queries", "gradient-queries", "accused")
 
 
-def caught(board: Board, plugin: str, rule: str) -> None:
+def check_caught(board: Board, plugin: str, rule: str) -> None:
     failed = board.failed("/r0")
     assert failed.kind is FailureKind.BUDGET, failed.error
     assert plugin in failed.error
@@ -53,7 +53,7 @@ def cell(bench: CellBench, attack: str = "none", defence: str = "none", victim: 
     ],
 )
 def test_evasion(bench: CellBench, attack: str, rule: str) -> None:
-    caught(cell(bench, attack), "attack " + attack.partition("[")[0], rule)
+    check_caught(cell(bench, attack), "attack " + attack.partition("[")[0], rule)
 
 
 def test_success_is_judged_and_not_claimed(bench: CellBench) -> None:
@@ -70,7 +70,9 @@ def test_queries_are_counted_out_of_the_attacks_reach(bench: CellBench) -> None:
 
 
 def test_no_attribute_of_the_view_leads_to_the_model(bench: CellBench) -> None:
-    cell(bench, "searches-the-view").scored("/r0")
+    assert (
+        cell(bench, "searches-the-view").scored("/r0").metrics["forward-queries"] >= 0
+    )  # it raises where it finds one
 
 
 def test_a_network_handed_out_is_a_copy(bench: CellBench) -> None:
@@ -97,12 +99,12 @@ def test_a_network_handed_out_is_a_copy(bench: CellBench) -> None:
     ],
 )
 def test_poison(bench: CellBench, attack: str, rule: str) -> None:
-    caught(cell(bench, attack), f"attack {attack}", rule)
+    check_caught(cell(bench, attack), f"attack {attack}", rule)
 
 
 def test_what_torch_wrote_to_does_not_reach_other_cells(bench: CellBench) -> None:
     before = cell(bench, seed=7).scored("/r0")
-    caught(cell(bench, "writes-through-torch", seed=7), "attack writes-through-torch", "in place")
+    check_caught(cell(bench, "writes-through-torch", seed=7), "attack writes-through-torch", "in place")
     after = cell(bench, seed=7, victim="logistic[epochs=4]").scored("/r0")
     assert before.metrics["clean-accuracy"] > 0.5
     assert after.metrics["clean-accuracy"] > 0.5
@@ -116,7 +118,7 @@ def test_what_torch_wrote_to_does_not_reach_other_cells(bench: CellBench) -> Non
     ],
 )
 def test_corruption(bench: CellBench, attack: str, rule: str) -> None:
-    caught(cell(bench, attack, victim="rounds"), f"attack {attack}", rule)
+    check_caught(cell(bench, attack, victim="rounds"), f"attack {attack}", rule)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_corruption(bench: CellBench, attack: str, rule: str) -> None:
     ],
 )
 def test_victims(bench: CellBench, victim: str, rule: str) -> None:
-    caught(cell(bench, victim=victim), f"victim {victim}", rule)
+    check_caught(cell(bench, victim=victim), f"victim {victim}", rule)
 
 
 @pytest.mark.parametrize(
@@ -146,12 +148,12 @@ def test_victims(bench: CellBench, victim: str, rule: str) -> None:
     ],
 )
 def test_defences(bench: CellBench, defence: str, rule: str) -> None:
-    caught(cell(bench, defence=defence), f"defence {defence}", rule)
+    check_caught(cell(bench, defence=defence), f"defence {defence}", rule)
 
 
 def test_asking_a_model_for_what_it_does_not_offer(bench: CellBench) -> None:
     board = cell(bench, defence="network-of-a-forest", victim="random-forest[trees=5]")
-    caught(board, "defence network-of-a-forest", "ForestModel offers no weights")
+    check_caught(board, "defence network-of-a-forest", "ForestModel offers no weights")
 
 
 def test_the_truth_is_for_those_who_declare_it(bench: CellBench) -> None:
@@ -181,13 +183,15 @@ def test_detectors_are_measured_on_what_they_have_not_seen(bench: CellBench) -> 
 def test_a_certificate_that_an_attack_disproves(bench: CellBench) -> None:
     metrics = ("certified-accuracy", "robust-accuracy")
     sure = cell(bench, "pgd[eps=0.3]", "certifies-everything", metrics=metrics)
-    caught(sure, "defence certifies-everything", "get another answer inside their certified linf radius")
+    check_caught(sure, "defence certifies-everything", "get another answer inside their certified linf radius")
     likely = cell(bench, "pgd[eps=0.3]", "probably-certifies-everything", metrics=metrics).scored("/r0")
     assert "certificate-contradicted" in {warning.id for warning in likely.warnings}
     assert likely.metrics["certified-accuracy"] > likely.metrics["robust-accuracy"]
 
 
 def test_metrics(bench: CellBench) -> None:
-    caught(cell(bench, metrics=("not-a-number",)), "metric not-a-number", "measured nan; expected a finite number")
+    check_caught(
+        cell(bench, metrics=("not-a-number",)), "metric not-a-number", "measured nan; expected a finite number"
+    )
     metrics = ("aaa", "robust-accuracy")
-    caught(cell(bench, "pgd[eps=0.3]", metrics=metrics), "metric aaa", "changed its input in place")
+    check_caught(cell(bench, "pgd[eps=0.3]", metrics=metrics), "metric aaa", "changed its input in place")
