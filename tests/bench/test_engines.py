@@ -191,13 +191,13 @@ def test_results_come_as_soon_as_they_are_known(engine: Engine, tmp_path: Path) 
 def test_whole_cells_finish_early(engine: Engine, tmp_path: Path) -> None:
     """What many wait for does not keep back the cells whose turn it is."""
     stages, goals = [stage("load")], []
-    for n in range(40):
-        stages += [stage(f"fit{n}", "load", act="wait", seconds=0.05)]
+    for n in range(30):
+        stages += [stage(f"fit{n}", "load", act="wait", seconds=0.15)]
         stages += [stage(f"left{n}", f"fit{n}"), stage(f"right{n}", f"fit{n}")]
         goals += [f"left{n}", f"right{n}"]
     _, events = run(engine, graph(stages, goals), tmp_path)
     order = [event.label for event in events if event.outcome is not None]
-    for n in range(20):
+    for n in range(10):
         assert order.index(f"right{n}") < order.index(f"fit{n + 20}")
 
 
