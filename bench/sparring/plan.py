@@ -125,6 +125,12 @@ def split_cells(plan: Plan, cells: Sequence[Cell], results: Results, *, fresh: b
     return Split(recorded, to_run, never)
 
 
+def outdated(plan: Plan, results: Results) -> list[Cell]:
+    """Applicable cells whose record was made with other code, parameters, data or seeds than the plan's."""
+    found = ((cell, results.by_cell.get(cell.id)) for cell in plan.applicable)
+    return [cell for cell, record in found if record is not None and record.key != plan.goals[cell.id].key]
+
+
 def _is_recorded(cell: Cell, key: str, results: Results) -> bool:
     record = results.by_cell.get(cell.id)
     return record is not None and record.key == key and record.outcome.state == "scored"

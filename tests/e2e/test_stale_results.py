@@ -121,3 +121,12 @@ def test_uninstalled_plugin_leaves_the_leaderboard_readable(user: User, board: P
     assert "'nudge'" in rendered.err
     assert "nudge" in (board / "README.md").read_text()
     assert (board / "README.md").read_text().splitlines()[0] == page.splitlines()[0]
+
+
+def test_results_of_other_code_are_named_when_only_some_are_renewed(user: User, board: Path) -> None:
+    assert "recorded with other code" not in user.sparring("run", "board", "--engine", "serial").err
+    user.edit("sparring-means", "\n\n\nclass Means:", "\n\n\nSCALE = 1.0\n\n\nclass Means:")
+    some = user.sparring("run", "board", "--engine", "serial", "--only", "none/none")
+    assert f"{CELLS - 2} cells were recorded with other code" in some.err
+    assert "'sparring run board' renews them" in some.err
+    assert "recorded with other code" not in user.sparring("run", "board", "--engine", "serial").err

@@ -132,6 +132,7 @@ def _recorded(run: Run, engine: Engine, chosen: Chosen) -> Tally:
         run.results.consolidate()
         if rejected > len(run.results.problems):
             click.echo(f"lines that were left out are kept in {folder / 'results' / REJECTED}", err=True)
+        _say_outdated(run, chosen)
         title, cells = suite.title or suite.name, run.plan.cells
         publish(folder, run.results, chosen.catalogue, title=title, description=suite.description, cells=cells)
     except (StoreProblem, ResultsUnwritable, BoardUnwritable, EngineUnavailable) as error:
@@ -150,6 +151,14 @@ def _watched(run: Run, engine: Engine) -> Tally:
         tally = run.go(engine, progress.on_event)
     click.echo(progress.summary(tally, time.monotonic() - started))
     return tally
+
+
+def _say_outdated(run: Run, chosen: Chosen) -> None:
+    from sparring.plan import outdated
+
+    if old := outdated(run.plan, run.results):
+        how = f"'sparring run {chosen.board.folder}' renews them"
+        click.echo(f"{len(old)} cells were recorded with other code, parameters or seeds; {how}", err=True)
 
 
 def _say_failures(tally: Tally) -> None:
