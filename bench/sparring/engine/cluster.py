@@ -7,6 +7,8 @@ the first free worker, and loses no finished stage with a worker.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import logging
 import os
 import pickle
@@ -163,15 +165,18 @@ class _Driver:
         self._completed.update(self._client.map(run_task, tasks, key=keys, priority=-bundles[0][0][0]))
 
     def _landed(self, future: Any, result: Any) -> Iterator[tuple[str, StageOutcome]]:
-        if future.status not in ("finished", "error"):
-            raise EngineUnavailable("the connection to the Dask scheduler was lost")
+        """What became of a task. `result` counts, not the future's status: the worker that gave it may be gone by now,
+        and Dask then thinks of the result as lost."""
         bundle = self._flying.pop(future.key)
         if isinstance(result, Halt):
             raise result.problem
-        if future.status == "error" and len(bundle) > 1:  # one of them did it: each by itself will tell
+        error = _error_of(result)
+        if isinstance(error, asyncio.CancelledError | concurrent.futures.CancelledError):
+            raise EngineUnavailable("the connection to the Dask scheduler was lost")
+        if error is not None and len(bundle) > 1:  # one of them did it: each by itself will tell
             self._submit([(ranked,) for ranked in bundle])
             return
-        found = [(self._lost(bundle[0][1], result[1]),)] if future.status == "error" else result
+        found = result if error is None else [(self._lost(bundle[0][1], error),)]
         for (_, chain), outcomes in zip(bundle, found, strict=True):
             yield from self._ended(chain, outcomes)
 
@@ -200,6 +205,14 @@ class _Driver:
                 if stage is not None and stage.key not in self._begun:
                     self._begun.add(stage.key)
                     self._watch(StageEvent(key=stage.key, name=stage.name, label=stage.label))
+
+
+def _error_of(result: Any) -> BaseException | None:
+    """The exception that Dask gives in the place of a result: itself, or as (type, exception, traceback)."""
+    if isinstance(result, BaseException):
+        return result
+    failed = isinstance(result, tuple) and len(result) == 3 and isinstance(result[1], BaseException)
+    return result[1] if failed else None
 
 
 def _posted(stage: Stage) -> Any:

@@ -17,7 +17,8 @@ Outcomes = tuple[StageOutcome, ...]
 """Of one chain, up to the first stage that broke."""
 
 SAID_EVERY: Final = 0.2
-"""Seconds between two announcements of started stages: they are for people."""
+"""Seconds between two announcements of started stages in a bundle: there they are for people only. A chain that travels
+alone announces each, so that a stage which kills its worker can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +65,16 @@ class StageRunner(WorkerPlugin):
         """Run chains one after the other, each up to the first stage that breaks."""
         found: list[Outcomes] = []
         for chain in chains:
-            outcomes = self._run_chain(chain)
+            outcomes = self._run_chain(chain, SAID_EVERY if len(chains) > 1 else 0.0)
             if isinstance(outcomes, Halt):
                 return outcomes
             found.append(outcomes)
         return tuple(found)
 
-    def _run_chain(self, stages: tuple[Posted, ...]) -> Outcomes | Halt:
+    def _run_chain(self, stages: tuple[Posted, ...], said_every: float) -> Outcomes | Halt:
         outcomes: list[StageOutcome] = []
         for stage in stages:
-            if time.monotonic() - self._said > SAID_EVERY:
+            if time.monotonic() - self._said >= said_every:
                 self._said = time.monotonic()
                 self._worker.log_event(self.name, stage.key)
             outcome = self._supervisor().run(stage)
