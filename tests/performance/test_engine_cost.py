@@ -1,4 +1,5 @@
-"""What the harness costs beside the stages it runs, and what a second worker gains. Ratios within one run."""
+"""What the harness costs beside the stages it runs, and what a second worker gains: ratios within one run, on the whole
+digits board, about six minutes. By hand, on an idle machine: `pytest -m slow tests/performance`."""
 
 from __future__ import annotations
 
@@ -13,13 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.performance, pytest.mark.timeout(900)]
-
-BOARD = [
-    *("--dataset", "digits", "--victim", "mlp", "--victim", "cnn"),
-    *("--attack", "none", "--attack", "pgd[eps=[0.1,0.2]]", "--attack", "badnets", "--attack", "label-flip"),
-    *("--attack", "random-pixel", "--defence", "none", "--defence", "jpeg", "--repetitions", "4"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BY_HAND = """
 import sys, time
@@ -81,20 +76,19 @@ def _family(root: psutil.Process) -> list[psutil.Process]:
 
 
 def sparring(folder: Path, workers: int) -> Cost:
-    command = [sys.executable, "-c", "from sparring.cli.main import main; main()", "run", *BOARD]
-    options = ["--workers", str(workers), "--cache", str(folder / "cache"), "--out", str(folder / "board")]
-    return cost_of([*command, *options], folder)
+    command = [sys.executable, "-c", "from sparring.cli.main import main; main()", "run", "digits"]
+    return cost_of([*command, "--workers", str(workers), "--cache", str(folder / "cache")], folder)
 
 
 def test_cpu_of_a_run_is_that_of_its_stages(tmp_path: Path) -> None:
     """Total CPU of the harness (driver, scheduler, worker, child) against the same stages one after the other in one
     plain process; both import torch once in the process that computes."""
     harness = sparring(tmp_path / "harness", workers=1)
-    suite = tmp_path / "harness" / "board" / "suite.yaml"
+    suite = tmp_path / "harness" / "leaderboards" / "digits" / "suite.yaml"
     by_hand = cost_of([sys.executable, "-c", BY_HAND, str(suite), str(tmp_path / "hand")], tmp_path / "hand")
     ratio = harness.cpu / by_hand.cpu
     print(f"CPU: harness {harness.cpu:.1f} s, by hand {by_hand.cpu:.1f} s, ratio {ratio:.3f}")
-    assert ratio <= 1.10
+    assert ratio <= 1.15
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
