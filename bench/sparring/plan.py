@@ -12,7 +12,7 @@ from sparring.blueprint import Blueprint
 from sparring.cell import Cell
 from sparring.errors import BadInput, near_miss
 from sparring.exclusion import glob_match
-from sparring.stage import Stage, StageName
+from sparring.stage import DOERS, Stage, StageName
 from sparring.suite import Suite, expand
 
 if TYPE_CHECKING:
@@ -136,23 +136,10 @@ def _is_recorded(cell: Cell, key: str, results: Results) -> bool:
     return record is not None and record.key == key and record.outcome.state == "scored"
 
 
-WORKER_OF: Mapping[StageName, str] = {
-    StageName.LOAD: "dataset",
-    StageName.PRETRAIN: "victim",
-    StageName.POISON: "attack",
-    StageName.SANITISE: "defence",
-    StageName.FIT: "victim",
-    StageName.INSPECT: "defence",
-    StageName.REPAIR: "defence",
-    StageName.PERTURB: "attack",
-    StageName.TRIGGER: "attack",
-    StageName.PROBE: "attack",
-    StageName.PREDICT: "victim",
-    StageName.DETECT: "defence",
-    StageName.CERTIFY: "defence",
-    StageName.MEASURE: "",
-}
-"""The role of the plugin that does a stage's work: what its duration mostly depends on."""
+def _doer(name: str) -> str:
+    """The role of the plugin that a stage's duration mostly depends on; "" for none, and for unknown stages."""
+    roles = DOERS[StageName(name)] if name in set(StageName) else ()
+    return roles[0] if roles else ""
 
 
 def estimate_seconds(plan: Plan, stages: Mapping[str, Stage], results: Results) -> tuple[float, int]:
@@ -165,11 +152,11 @@ def estimate_seconds(plan: Plan, stages: Mapping[str, Stage], results: Results) 
         names = {"dataset": record.cell.dataset, "victim": record.cell.victim}
         names |= {"attack": record.cell.attack, "defence": record.cell.defence}
         for stage_name, seconds in record.seconds.items():
-            role = WORKER_OF.get(StageName(stage_name), "") if stage_name in set(StageName) else ""
+            role = _doer(stage_name)
             seen[stage_name, names[role].name if role else ""].append(seconds)
     total, unknown = 0.0, 0
     for stage in stages.values():
-        role = WORKER_OF[stage.name]
+        role = _doer(stage.name)
         history = seen.get((stage.name, stage.plugins[role].selection.name if role in stage.plugins else ""))
         if history:
             total += sum(history) / len(history)

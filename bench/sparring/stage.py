@@ -65,7 +65,7 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-_DOERS: Mapping[StageName, tuple[str, ...]] = {
+DOERS: Mapping[StageName, tuple[str, ...]] = {
     StageName.LOAD: ("dataset",),
     StageName.PRETRAIN: ("victim", "reinforcer"),
     StageName.POISON: ("attack",),
@@ -81,13 +81,14 @@ _DOERS: Mapping[StageName, tuple[str, ...]] = {
     StageName.CERTIFY: ("defence", "victim"),
     StageName.MEASURE: (),
 }
+"""Roles of the plugins that do a stage's work, the one that matters most first."""
 
 Sort = tuple[str, ...]
 
 
 def sort_of(stage: Stage) -> Sort:
     """What a stage's duration mostly depends on: its name, and the names of the plugins that do the work."""
-    doers = (stage.plugins[role].selection.name for role in _DOERS[stage.name] if role in stage.plugins)
+    doers = (stage.plugins[role].selection.name for role in DOERS[stage.name] if role in stage.plugins)
     return (stage.name.value, *doers)
 
 
