@@ -124,6 +124,7 @@ class PluginSpec:
         citation: where the method comes from (authors, year, title, section or arXiv number); "" for plain controls.
         params: a frozen, keyword-only dataclass; every field has a default.
         revision: raised by the author when results change for a reason that the source does not show.
+        randomised: whether another seed gives another result, with the default parameters.
         extra: the optional dependency group that must be installed, as `pip install 'dist[extra]'`.
         load: `params -> plugin`; the only place where heavy imports may happen. Usually the class itself.
     """
@@ -134,6 +135,7 @@ class PluginSpec:
     citation: str = ""
     params: type[Any] = NoParams
     revision: int = 1
+    randomised: bool = True
     extra: str | None = None
 
     @property
@@ -144,6 +146,8 @@ class PluginSpec:
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(PluginSpec):
     """A data set. `load(params)` gives a `sparring.contracts.Dataset`."""
+
+    randomised: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -246,6 +250,7 @@ class MetricSpec(PluginSpec):
     definition: str
     direction: Direction
     unit: str = ""
+    randomised: bool = False
 
     @property
     def kind(self) -> Kind:

@@ -79,6 +79,7 @@ SPEC = AttackSpec(
     "arXiv 1412.6572",
     params=Params,
     load=FastGradientMethod,
+    randomised=False,
     when=When.INFERENCE,
     acts=frozenset({Act.PERTURB}),
     goals=(Goal.EVASION, Goal.TARGETED),

@@ -94,6 +94,7 @@ SPEC = AttackSpec(
     "arXiv 1811.00401",
     params=Params,
     load=JacobsenPixel,
+    randomised=False,
     when=When.TRAINING,
     acts=frozenset({Act.POISON, Act.PROBES}),
     goals=(Goal.AVAILABILITY,),

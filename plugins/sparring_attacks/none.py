@@ -17,6 +17,7 @@ SPEC = AttackSpec(
     name="none",
     summary="No attack.",
     load=NoAttack,
+    randomised=False,
     when=When.NEVER,
     acts=frozenset(),
     goals=(Goal.NOTHING,),
