@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").glob("sparring_*"))
 
-PUBLIC = {"cell", "contracts", "data", "hookspecs", "model", "plugin", "threat", "training", "training_loop"}
+PUBLIC = {"cell", "contracts", "data", "hookspecs", "model", "plugin", "testing", "threat", "training", "training_loop"}
 """The modules of `sparring` that plugins may use; everything else may change from one version to the next."""
 
 LAYERS: dict[str, set[str]] = {

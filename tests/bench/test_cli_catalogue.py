@@ -102,6 +102,7 @@ def test_help_imports_no_command(sparring):
         "leaderboard",
         "list",
         "info",
+        "check",
         "schema",
     ]
     modules = done.stderr.split()
