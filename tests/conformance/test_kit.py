@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from sparring.cli.check import command
 from sparring.errors import BadInput
 from sparring.testing import parametrize_plugins
+from sparring.testing.checks import CHECKS
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,10 +70,23 @@ def test_the_command_prints_a_line_a_check() -> None:
         command, ["label-flip", "--only", "runs", "--only", "legal-answers"], standalone_mode=False
     )
     assert done.return_value == 0
-    assert [line.split()[:2] for line in done.output.splitlines()[1:]] == [["✓", "runs"], ["✓", "legal-answers"]]
+    assert [line.split()[:2] for line in done.output.splitlines()[1:3]] == [["✓", "runs"], ["✓", "legal-answers"]]
+    assert "2 of 2 checks kept, 0 broken, 0 not judged here" in done.output
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["label-flip", "--only", "nothing"]])
-def test_the_command_refuses_what_it_does_not_know(arguments: list[str]) -> None:
-    with pytest.raises(BadInput, match="there is no"):
+def test_the_command_lists_the_checks() -> None:
+    done = CliRunner().invoke(command, ["--list"], standalone_mode=False)
+    assert [line.split()[0] for line in done.output.splitlines()] == [check.name for check in CHECKS]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing"], "there is no plugin 'nothing'"),
+        (["label-flip", "--only", "rums"], "there is no check 'rums'; did you mean 'runs'?"),
+        ([], "name at least one plugin"),
+    ],
+)
+def test_the_command_refuses_what_it_does_not_know(arguments: list[str], told: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(told)):
         CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
