@@ -7,6 +7,7 @@ import importlib
 import multiprocessing
 import pickle
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -17,13 +18,15 @@ from sparring.cell import Selection
 from sparring.plugin import Kind
 from sparring.testing.check import Impossible
 from sparring.testing.fingerprints import Answers
-from sparring.testing.performance import PluginRaised
+from sparring.testing.performance import Performance, PluginRaised
 from sparring.testing.scene import Scene
 from sparring.testing.subject import Subject
 from sparring.threat import ThreatModel
 
 START: Final = 120.0
 """Seconds in which the process must have imported torch."""
+
+Perform = Callable[[Subject, Scene], Performance]
 
 
 class TookTooLong(Exception):
@@ -40,17 +43,21 @@ class _Order:
     selection: Selection
     threat: ThreatModel
     scene: Scene
+    perform: Perform | None
 
 
-def performed_elsewhere(subject: Subject, scene: Scene, seconds: float) -> Answers:
+def performed_elsewhere(subject: Subject, scene: Scene, seconds: float, perform: Perform | None = None) -> Answers:
     """What the plugin answers in a spawned process. A `DeadlineExceeded` counts as no answers.
 
+    Args:
+        perform: what it does there, a function that can be pickled; `None`: all acts that it declares.
+
     Raises:
-        NotPicklable: the parameters cannot be sent.
+        NotPicklable: the parameters, or what comes with `perform`, cannot be sent.
         PluginRaised: it raised something else there.
         TookTooLong: `seconds` went by.
     """
-    order = _Order(subject.kind, subject.selection, subject.threat, scene)
+    order = _Order(subject.kind, subject.selection, subject.threat, scene, perform)
     try:
         pickled = pickle.dumps(order)
     except Exception as error:  # whatever a plugin's own class raises while it is pickled
@@ -136,6 +143,6 @@ def _performed(order: _Order) -> Answers | str:
     catalogue = discover()
     subject = Subject(catalogue, catalogue.entry(order.kind, order.selection.name), order.selection, order.threat)
     try:
-        return PERFORMERS[order.kind](subject, order.scene).answers
+        return (order.perform or PERFORMERS[order.kind])(subject, order.scene).answers
     except PluginRaised as raised:
         return {} if isinstance(raised.error, DeadlineExceeded) else str(raised)

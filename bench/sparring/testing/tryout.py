@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sparring.testing.check import Impossible
 from sparring.testing.scene import BASE, Scene
 from sparring.testing.subject import Subject
 
@@ -28,10 +29,23 @@ class Tryout(Subject):
 
         return PERFORMERS[self.kind](self, scene)
 
-    @cached_property
+    @property
     def base(self) -> Base:
-        """The run that most checks look at, made once."""
-        return Base.of(self.perform)
+        """The run that most checks look at, made once.
+
+        Raises:
+            Impossible: it cannot run here.
+        """
+        if isinstance(self._base, Impossible):
+            raise Impossible(*self._base.args)
+        return self._base
+
+    @cached_property
+    def _base(self) -> Base | Impossible:
+        try:
+            return Base.of(self.perform)
+        except Impossible as reason:  # kept, too: looking for files a second time may mean a second download
+            return reason
 
     @cached_property
     def again(self) -> Performance:

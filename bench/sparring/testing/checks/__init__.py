@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from sparring.testing.check import Check
-from sparring.testing.checks import budgets, declaration, elsewhere, running, scenes
+from sparring.testing.checks import budgets, datasets, declaration, elsewhere, metrics, running, scenes, victims
 
 CHECKS: tuple[Check, ...] = (
     *declaration.CHECKS,
     *running.CHECKS,
     *scenes.CHECKS,
     *budgets.CHECKS,
+    *datasets.CHECKS,
+    *victims.CHECKS,
+    *metrics.CHECKS,
     *elsewhere.CHECKS,
 )

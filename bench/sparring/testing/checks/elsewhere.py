@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from sparring.plugin import Kind
 from sparring.testing.check import Check, Impossible, Violation
 from sparring.testing.fingerprints import Answers
 from sparring.testing.scene import Scene
 from sparring.testing.spawned import NotPicklable, TookTooLong, performed_elsewhere
+from sparring.testing.subject import Subject
 from sparring.testing.tryout import Tryout
 
 SECONDS, GRACE = 1.0, 4.0
@@ -20,6 +22,11 @@ PATIENCE = 120.0
 
 CLOSE, MOST = 0.01, 0.9
 """On CUDA, this share of the values is this close to those of the CPU: sums are made in another order there."""
+
+
+def computes(subject: Subject) -> bool:
+    """Whether it is given a device and a time limit to keep to: data sets read files, metrics count."""
+    return subject.kind not in (Kind.DATASET, Kind.METRIC)
 
 
 def works_in_a_spawned_process(subject: Tryout) -> None:
@@ -80,6 +87,6 @@ def _disagree(seen: str) -> Violation:
 
 CHECKS = (
     Check("works-in-a-spawned-process", "another process computes the same", works_in_a_spawned_process),
-    Check("stops-in-time", "it stops soon after its time limit", stops_in_time),
-    Check("cuda-agrees", "CPU and CUDA agree", cuda_agrees),
+    Check("stops-in-time", "it stops soon after its time limit", stops_in_time, computes),
+    Check("cuda-agrees", "CPU and CUDA agree", cuda_agrees, computes),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from sparring.testing.check import Check, Violation
+from sparring.plugin import Act, Kind
+from sparring.testing.check import Check, Violation, always
 from sparring.testing.fingerprints import differing
 from sparring.testing.scene import BASE
+from sparring.testing.subject import Subject
 from sparring.testing.tryout import Tryout
 
 
@@ -77,13 +79,31 @@ def leaves(group: str, claim: str, mend: str) -> Callable[[Tryout], None]:
     return judge
 
 
-def _left(name: str, group: str, claim: str, mend: str) -> Check:
-    return Check(name, claim, leaves(group, claim, mend))
+def _declares_needs(subject: Subject) -> bool:
+    return subject.kind in (Kind.ATTACK, Kind.DEFENCE)
+
+
+def _is_given_a_model(subject: Subject) -> bool:
+    """The head of a frozen-feature victim is fitted on a model that others use, too."""
+    return _declares_needs(subject) or Act.PRETRAIN in getattr(subject.spec, "acts", ())
+
+
+def _is_given_inputs(subject: Subject) -> bool:
+    return subject.kind is not Kind.DATASET
+
+
+def _left(name: str, group: str, claim: str, mend: str, applies: Callable[[Subject], bool] = always) -> Check:
+    return Check(name, claim, leaves(group, claim, mend), applies)
 
 
 CHECKS = (
     Check("runs", "every declared act runs", runs, needs_run=False),
-    Check("declares-its-needs", "it uses nothing of the model that it does not declare", declares_what_it_uses),
+    Check(
+        "declares-its-needs",
+        "it uses nothing of the model that it does not declare",
+        declares_what_it_uses,
+        _declares_needs,
+    ),
     Check("legal-answers", "shapes, dtypes, ranges and labels are legal", answers_legally),
     Check("same-seed-same-bytes", "the same seed gives the same bytes", repeats_itself),
     Check("another-seed-differs", "the seed matters exactly where it is declared to", heeds_the_seed),
@@ -92,12 +112,14 @@ CHECKS = (
         "inputs",
         "inputs are never changed in place",
         "work on a copy: x.clone(), array.copy(); mind +=, clamp_() and requires_grad_()",
+        _is_given_inputs,
     ),
     _left(
         "model-untouched",
         "the model",
         "modes, gradient flags, gradients and weights of the model are left as found",
         "never call .train(), .requires_grad_() or .backward() on what reaches it; use torch.autograd.grad(loss, x)",
+        _is_given_a_model,
     ),
     _left(
         "global-randomness-untouched",
