@@ -48,7 +48,8 @@ class RbfSvm:
         if len(present) == 1:  # nothing to tell apart: no support vectors
             nothing = {"vectors": np.empty((0, x.shape[1])), "per_class": np.zeros(1, dtype=np.int64)}
             return self.restore(state | nothing | {"dual": np.empty((0, 0)), "intercept": np.empty(0)}, ctx)
-        svm = SVC(C=self.params.c, gamma=gamma, break_ties=True, cache_size=500).fit(x, train.y)
+        # without a random_state it takes one from numpy's global generator, although nothing here is random
+        svm = SVC(C=self.params.c, gamma=gamma, break_ties=True, cache_size=500, random_state=0).fit(x, train.y)
         fitted = {
             "vectors": svm.support_vectors_,
             "per_class": svm.n_support_.astype(np.int64),
@@ -69,5 +70,6 @@ SPEC = VictimSpec(
     citation="Cortes & Vapnik 1995, Support-vector networks; Chang & Lin 2011, LIBSVM",
     params=Params,
     offers=frozenset({Access.DECISIONS, Access.SCORES}),
+    randomised=False,
     load=RbfSvm,
 )

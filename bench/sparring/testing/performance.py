@@ -74,8 +74,11 @@ class Performance:
 @contextmanager
 def watched(scene: Scene) -> Iterator[tuple[Performance, Context]]:
     """A performance to fill in, and the context for it. Afterwards `changed`, `seconds` are known, and the process is
-    as it was, whatever the plugin did to it."""
-    seen = Performance(scene)
+    as it was, whatever the plugin did to it. It runs with one torch thread, as in the harness: bytes depend on it."""
+    import torch
+
+    seen, threads = Performance(scene), torch.get_num_threads()
+    torch.set_num_threads(1)
     before = Surroundings.now()
     scratch = Path(tempfile.mkdtemp(prefix="sparring-check-"))
     begun = time.monotonic()
@@ -86,6 +89,7 @@ def watched(scene: Scene) -> Iterator[tuple[Performance, Context]]:
         seen.changed |= before.changed()
     finally:
         before.put_back()
+        torch.set_num_threads(threads)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
