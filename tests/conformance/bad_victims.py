@@ -99,8 +99,8 @@ GOOD_FROZEN = replace(GOOD, name="good-frozen", load=Frozen, acts=frozenset({Act
 class Rounds(Linear):
     """Not bad: the mean of what the clients send."""
 
-    clients: Any = 3
-    rounds = 4
+    clients = 2
+    rounds = 3
 
     def fit_rounds(self, clients: Any, recipe: Any, corrupt: Any, ctx: Any) -> Any:
         import torch
@@ -216,8 +216,9 @@ class Threads(Linear):
     def fit(self, train: Any, recipe: Any, ctx: Any) -> Any:
         import torch
 
+        model = super().fit(train, recipe, ctx)
         torch.set_num_threads(torch.get_num_threads() + 1)
-        return super().fit(train, recipe, ctx)
+        return model
 
 
 class Settings(Linear):

@@ -27,6 +27,8 @@ START: Final = 120.0
 """Seconds in which the process must have imported torch."""
 
 Perform = Callable[[Subject, Scene], Performance]
+_Answer = Answers | str | Impossible
+"""What it answered; what it raised, in words; why it cannot run there."""
 
 
 class TookTooLong(Exception):
@@ -56,6 +58,7 @@ def performed_elsewhere(subject: Subject, scene: Scene, seconds: float, perform:
         NotPicklable: the parameters, or what comes with `perform`, cannot be sent.
         PluginRaised: it raised something else there.
         TookTooLong: `seconds` went by.
+        Impossible: it cannot run there.
     """
     order = _Order(subject.kind, subject.selection, subject.threat, scene, perform)
     try:
@@ -63,6 +66,8 @@ def performed_elsewhere(subject: Subject, scene: Scene, seconds: float, perform:
     except Exception as error:  # whatever a plugin's own class raises while it is pickled
         raise NotPicklable(f"{type(error).__name__}: {error}") from error
     answer = _worker().ask(pickled, seconds)
+    if isinstance(answer, Impossible):
+        raise answer
     if isinstance(answer, str):
         raise PluginRaised(RuntimeError(answer), "in a spawned process, it")
     return answer
@@ -74,14 +79,14 @@ class _Worker:
     def __init__(self) -> None:
         self._process: SpawnProcess | None = None
 
-    def ask(self, order: bytes, seconds: float) -> Answers | str:
+    def ask(self, order: bytes, seconds: float) -> _Answer:
         self._start()
         self._connection.send((sys.path, order))
         if not self._connection.poll(seconds):
             self.kill()
             raise TookTooLong
         try:
-            answer: Answers | str = pickle.loads(self._connection.recv_bytes())
+            answer: _Answer = pickle.loads(self._connection.recv_bytes())
         except EOFError:
             self.kill()
             return "it killed its process"
@@ -129,13 +134,13 @@ def _serve(connection: Connection) -> None:
         try:
             order: _Order = pickle.loads(pickled)
         except Exception as error:  # whatever importing a plugin's module raises here
-            answer: Answers | str = f"cannot be received: {type(error).__name__}: {error}"
+            answer: _Answer = f"cannot be received: {type(error).__name__}: {error}"
         else:
             answer = _performed(order)
         connection.send_bytes(pickle.dumps(answer))
 
 
-def _performed(order: _Order) -> Answers | str:
+def _performed(order: _Order) -> _Answer:
     from sparring.catalogue import discover
     from sparring.contracts import DeadlineExceeded
     from sparring.testing.acting import PERFORMERS
@@ -144,5 +149,7 @@ def _performed(order: _Order) -> Answers | str:
     subject = Subject(catalogue, catalogue.entry(order.kind, order.selection.name), order.selection, order.threat)
     try:
         return (order.perform or PERFORMERS[order.kind])(subject, order.scene).answers
+    except Impossible as reason:
+        return reason
     except PluginRaised as raised:
         return {} if isinstance(raised.error, DeadlineExceeded) else str(raised)
