@@ -447,6 +447,13 @@ class OneClient(Rounds):
     clients = 1
 
 
+class Blackens(Rounds):
+    def fit_rounds(self, clients: Any, recipe: Any, corrupt: Any, ctx: Any) -> Any:
+        model = super().fit_rounds(clients, recipe, corrupt, ctx)
+        clients[-1].pixels[0] = 0
+        return model
+
+
 class LastOnesOnly(Rounds):
     def sent(self, update: Any, client: int, round_: int, corrupt: Any) -> Any:
         return corrupt(update, client, round_) if round_ == self.rounds - 1 else update
@@ -492,6 +499,7 @@ BAD = (
     _victim("same-seed-same-bytes", Fickle),
     _victim("another-seed-differs", SeedBlind),
     _victim("inputs-untouched", Whitens),
+    _victim("inputs-untouched", Blackens, how="a-client", acts=_ROUNDS),
     _victim("model-untouched", Thaws, acts=_FROZEN),
     _victim("global-randomness-untouched", GlobalRandomness),
     _victim("threads-untouched", Threads),

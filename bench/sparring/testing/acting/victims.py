@@ -35,6 +35,9 @@ ASKS: Final[Mapping[Access, str]] = {
 EPOCHS: Final = 2
 """Of the plainest training: long enough to change every weight."""
 
+PER_CLIENT: Final = 4
+"""Images that each client of a federated victim has, at least."""
+
 DEAL: Final = 11
 """Seed by which rows are dealt to clients; the same in all scenes."""
 
@@ -98,19 +101,27 @@ def _trained(
     seen: Performance,
     ctx: Context,
 ) -> Any:
-    acts, train = victim_spec(subject).acts, writable(scene.train())
+    acts = victim_spec(subject).acts
     with seen.acting("recipe"):
         recipe = change(plugin.recipe()) if Access.RECIPE in victim_spec(subject).offers else plugin.recipe()
     seen.returned["recipe"] = recipe
+    if Act.FIT_ROUNDS in acts:
+        return _in_rounds(scene, plugin, recipe, corrupt, seen, ctx)
+    train = writable(scene.train())
     with unchanged(seen, INPUTS, training_set=train):
         if Act.PRETRAIN in acts:
             return _on_features(scene, plugin, train, recipe, seen, ctx)
-        if Act.FIT_ROUNDS in acts:
-            with seen.acting("fit_rounds"):
-                clients = [writable(part) for part in dealt(train, plugin.clients, 0, np.empty(0, np.int64), DEAL)]
-                return plugin.fit_rounds(clients, recipe, _noted(corrupt, seen), ctx)
         with seen.acting("fit"):
             return plugin.fit(train, recipe, ctx)
+
+
+def _in_rounds(scene: Scene, plugin: Any, recipe: Recipe, corrupt: Corrupt, seen: Performance, ctx: Context) -> Any:
+    with seen.acting("dealing images to its clients"):
+        train = replace(scene, rows=max(scene.rows, PER_CLIENT * plugin.clients)).train()
+        parts = [writable(part) for part in dealt(train, plugin.clients, 0, np.empty(0, np.int64), DEAL)]
+    given = {f"images_of_client_{client}": part for client, part in enumerate(parts)}
+    with unchanged(seen, INPUTS, **given), seen.acting("fit_rounds"):
+        return plugin.fit_rounds(parts, recipe, _noted(corrupt, seen), ctx)
 
 
 def _on_features(scene: Scene, plugin: Any, train: Any, recipe: Recipe, seen: Performance, ctx: Context) -> Any:

@@ -285,7 +285,7 @@ def _otherwise(recipe: Recipe) -> dict[str, Any]:
         "weight_decay": recipe.weight_decay + 0.1,
         "schedule": Schedule.COSINE if recipe.schedule is not Schedule.COSINE else Schedule.CONSTANT,
         "epochs": recipe.epochs + 1,
-        "batch_size": recipe.batch_size // 4,
+        "batch_size": 2,  # fewer than a client has images
         "augmentation": Augmentation.GAUSSIAN if recipe.augmentation is Augmentation.NONE else Augmentation.NONE,
         "stop_at_error": 1.0,
         "adversary": InnerAdversary(norm=Norm.LINF, epsilon=0.1),
