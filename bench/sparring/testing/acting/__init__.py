@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 from sparring.plugin import Kind
 from sparring.testing.acting.attacks import attack
+from sparring.testing.acting.defences import defend
 from sparring.testing.performance import Performance
 from sparring.testing.scene import Scene
 from sparring.testing.subject import Subject
 
 PERFORMERS: Mapping[Kind, Callable[[Subject, Scene], Performance]] = {
     Kind.ATTACK: attack,
+    Kind.DEFENCE: defend,
 }
