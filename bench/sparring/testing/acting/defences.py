@@ -26,7 +26,7 @@ from sparring.testing.scene import Scene, writable
 from sparring.testing.standing import Standing, check_answers
 from sparring.testing.subject import Subject
 from sparring.threat import Access, Norm
-from sparring.training import InnerAdversary, Optimiser, Recipe, Schedule
+from sparring.training import Augmentation, InnerAdversary, Optimiser, Recipe, Schedule
 
 RECIPES = {
     "short": Recipe(epochs=1, batch_size=16),
@@ -38,11 +38,12 @@ RECIPES = {
         schedule=Schedule.COSINE,
         epochs=7,
         batch_size=32,
+        augmentation=Augmentation.SHIFT,
         stop_at_error=0.01,
         adversary=InnerAdversary(norm=Norm.L2, epsilon=0.5),
     ),
 }
-"""What victims hand to `reinforce`; no field is the same in all."""
+"""What victims hand to `reinforce`; every field is another than the default in one of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ def own_fit(run: Rehearsal) -> Standing | None:
     return Standing(model, licence)
 
 
-def _inspect(run: Rehearsal) -> None:
+def inspect(run: Rehearsal) -> None:
     clean = run.clean()
     plugin = run.plugin()
     watching = unchanged(run.seen, INPUTS, clean_rows=clean)
@@ -152,15 +153,23 @@ def _inspect(run: Rehearsal) -> None:
 
 
 def _repair(run: Rehearsal) -> None:
-    """The model is the plugin's to change, unlike that of other acts."""
-    clean, model = run.clean(), _victims_model(run, run.licence(NETWORK_OFFERS))[0]
-    plugin = run.plugin()
+    if (mended := repaired(run)) is not None:
+        with run.seen.acting("asking the repaired model"):
+            run.seen.answers |= answers_of("repaired", mended.answers(run.images()))
+
+
+def repaired(run: Rehearsal) -> Standing | None:
+    """The repaired model; `None` when it is no model. The model handed over is the plugin's to change, unlike that of
+    other acts."""
+    licence, clean = run.licence(NETWORK_OFFERS), run.clean()
+    model, plugin = _victims_model(run, licence)[0], run.plugin()
     with unchanged(run.seen, INPUTS, clean_rows=clean), run.seen.acting("repair"):
         mended = run.seen.keep("repair", plugin.repair(model, clean, _stored(run), run.ctx))
-    if isinstance(mended, Model):
-        with run.seen.acting("asking the repaired model"):
-            run.seen.keep("repair state", mended.state())
-            run.seen.answers |= answers_of("repaired", {Access.DECISIONS.value: mended.predict(run.images())})
+    if not isinstance(mended, Model):
+        return None
+    with run.seen.acting("state"):
+        run.seen.keep("repair state", mended.state())
+    return Standing(mended, licence)
 
 
 def _guard(run: Rehearsal) -> None:
@@ -225,7 +234,7 @@ PERFORMED: Mapping[Act, Callable[[Rehearsal], None]] = {
     Act.SANITISE: _sanitise,
     Act.REINFORCE: _reinforce,
     Act.OWN_FIT: _own_fit,
-    Act.INSPECT: _inspect,
+    Act.INSPECT: inspect,
     Act.REPAIR: _repair,
     Act.GUARD: _guard,
     Act.DETECT: _detect,
@@ -276,14 +285,13 @@ def _stored(run: Rehearsal) -> Finding | None:
     return Finding(bool(found.accused), float(found.score), tuple(found.labels), arrays)
 
 
-def comes_back(run: Rehearsal, act: Act, state: Arrays) -> Standing:
-    """The model made again from its arrays, as the harness does before every later stage."""
+def made_again(run: Rehearsal, state: Arrays) -> Standing:
+    """The fitted or repaired model from its arrays, as the harness makes it before every later stage."""
     licence = run.licence(NETWORK_OFFERS)
-    victim = run.victim(licence)
     with run.seen.acting("restore"):
-        if act is Act.OWN_FIT or Act.OWN_FIT in spec_of(run.subject).acts:
-            return Standing(run.plugin().restore(victim, state, run.ctx), licence)
-        return Standing(victim.restore(state, run.ctx), licence)
+        if Act.OWN_FIT in spec_of(run.subject).acts:
+            return Standing(run.plugin().restore(run.victim(licence), state, run.ctx), licence)
+        return Standing(run.victim(licence).restore(state, run.ctx), licence)
 
 
 # what the answers of a defence must be

@@ -70,10 +70,13 @@ def heeds_the_seed(subject: Tryout) -> None:
 
 
 def leaves(group: str, claim: str, mend: str) -> Callable[[Tryout], None]:
-    """A check that nothing of a group was left changed."""
+    """A check that nothing of a group was left changed. What the first run alone changed, an import did."""
 
     def judge(subject: Tryout) -> None:
-        if changed := subject.base.seen().changed.get(group, []):
+        first = subject.base.seen()
+        if not first.changed.get(group):
+            return
+        if changed := subject.perform(first.scene).changed.get(group):
             raise Violation(claim, f"changed: {'; '.join(changed)}", mend)
 
     return judge
