@@ -186,8 +186,8 @@ def gradients_come_through(subject: Tryout) -> None:
             raise Violation(
                 f"{what} offers gradients, and gives some",
                 "the gradient of its logits is zero everywhere",
-                "where the transform has no useful gradient, TransformedModel(model, transform, backward='identity'), or "
-                "a smooth function like it: masking it is not robust (Athalye et al. 2018, section 4)",
+                "where the transform has no useful gradient, TransformedModel(..., backward='identity') or that of a "
+                "smooth function: who masks gradients is not robust (Athalye et al. 2018, section 4)",
             )
 
 
@@ -342,14 +342,14 @@ def _is_a_bound(given: object, count: int) -> bool:
 
 
 def _directions(scene: Scene, x: Tensor, given: Certificate) -> Iterator[Tensor]:
-    """Steps to just within the radius: against the victim's margin, and at random."""
+    """Steps to just within the radius: against the victim's margin, brighter, darker, and at random."""
     leaf = x.clone().requires_grad_(True)
     logits, kept = poisoned_model(scene).logits(leaf), torch.as_tensor(given.prediction).clamp(min=0)[:, None]
     other = logits.scatter(1, kept, -torch.inf).max(dim=1).values
     (uphill,) = torch.autograd.grad((other - logits.gather(1, kept)[:, 0]).sum(), leaf)
     chance = torch.randn((2, *x.shape), generator=torch.Generator().manual_seed(3))
     radius = torch.from_numpy(np.minimum(np.asarray(given.radius, np.float64), 1e3)).float() * 0.99
-    for way in (uphill, *chance):
+    for way in (uphill, torch.ones_like(x), -torch.ones_like(x), *chance):
         flat = way.sign().flatten(1) if given.unit == "linf" else way.flatten(1)
         length = flat.abs().amax(dim=1) if given.unit == "linf" else flat.norm(dim=1)
         yield (flat * (radius / length.clamp(min=1e-12))[:, None]).reshape(x.shape)
