@@ -17,7 +17,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").glob("sparring_*"))
 
-PUBLIC = {"cell", "contracts", "data", "hookspecs", "model", "plugin", "testing", "threat", "training", "training_loop"}
+PUBLIC = {
+    "cell",
+    "contracts",
+    "data",
+    "hookspecs",
+    "model",
+    "plugin",
+    "subset",
+    "testing",
+    "threat",
+    "training",
+    "training_loop",
+}
 """The modules of `sparring` that plugins may use; everything else may change from one version to the next."""
 
 LAYERS: dict[str, set[str]] = {
@@ -28,6 +40,7 @@ LAYERS: dict[str, set[str]] = {
     "hookspecs": set(),
     "errors": set(),
     "data": set(),
+    "subset": {"data", "plugin"},
     "contracts": {"data"},
     "training": {"threat"},
     "model": {"data", "stage", "threat"},

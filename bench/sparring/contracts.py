@@ -151,7 +151,8 @@ class DatasetUnavailable(RuntimeError):
 
 
 class Dataset(Protocol):
-    """Every data set's params have `classes: tuple[int, ...]`, `limit_train: int` and `limit_test: int`."""
+    """Every data set's params have `classes: tuple[int, ...]`, `limit_train: int` and `limit_test: int`; those of
+    `sparring.subset.SubsetParams` do, and `subset` applies them."""
 
     def load(self, ctx: Context) -> tuple[ArrayDataset, ArrayDataset]:
         """(train, test). Raises `DatasetUnavailable`."""
