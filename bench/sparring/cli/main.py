@@ -19,6 +19,7 @@ COMMANDS = {
     "leaderboard": ("leaderboard", "Render, check and compare leaderboards."),
     "list": ("list_", "List the installed plugins, and what is wrong with any."),
     "info": ("info", "Explain one plugin: parameters, threat fields, origin."),
+    "new": ("new", "Start a plugin of your own: a small distribution that works."),
     "check": ("check", "Hold a plugin to its contract: the conformance kit."),
     "schema": ("schema", "Print the JSON Schema of a suite file or a record."),
 }
