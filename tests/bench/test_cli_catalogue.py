@@ -102,6 +102,7 @@ def test_help_imports_no_command(sparring):
         "leaderboard",
         "list",
         "info",
+        "new",
         "check",
         "schema",
     ]
@@ -149,6 +150,7 @@ def test_info_of_a_name_in_several_kinds(sparring):
         (["info", "squeese"], "sparring: there is no plugin 'squeese'; did you mean 'squeeze'?\n"),
         (["info", "atack/pgd"], "sparring: there is no kind 'atack'; did you mean 'attack'?\n"),
         (["info", "attack/pdg"], "sparring: there is no attack 'pdg'; did you mean 'pgd'?\n"),
+        (["new", "atack", "x"], "sparring: there is no kind 'atack'; did you mean 'attack'?\n"),
         (["lits"], "sparring: there is no command 'lits'; did you mean 'list'?\n"),
     ],
 )
@@ -158,7 +160,7 @@ def test_bad_input_is_one_line_and_exit_code_2(sparring, args, message):
 
 
 def test_usage_errors_exit_with_2(sparring):
-    for args in (["list", "victim"], ["list", "--jsn"], ["schema"]):
+    for args in (["list", "victim"], ["list", "--jsn"], ["schema"], ["new", "attack"]):
         done = sparring(*args)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
