@@ -6,4 +6,4 @@ from pathlib import Path
 if trace := os.environ.get("SMUDGE_TRACE"):
     Path(trace).touch()
 
-from sparring.plugin import SmudgeSpec  # noqa: E402, F401
+from sparring.plugin import SmudgeSpec  # noqa: F401

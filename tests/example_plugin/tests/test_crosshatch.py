@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from sparring.testing import Trial, parametrize_plugins
 from sparring_crosshatch.crosshatch import Crosshatch
 from sparring_crosshatch.crosshatch import Params as HatchParams
 from sparring_crosshatch.open_close import OpenClose
 from sparring_crosshatch.open_close import Params as FilterParams
+
+from sparring.testing import Trial, parametrize_plugins
 
 
 @parametrize_plugins(distribution="sparring-crosshatch")

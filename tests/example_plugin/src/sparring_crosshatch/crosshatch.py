@@ -10,9 +10,10 @@ from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Access, Goal, Norm, ThreatModel, When
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sparring.contracts import Aux, Context
     from sparring.model import MeteredModel
-    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ SPEC = AttackSpec(
     name="crosshatch",
     summary="Thin diagonal lines, shifted to where they lower the score of the true class most.",
     params=Params,
+    randomised=False,
     load=Crosshatch,
     when=When.INFERENCE,
     acts=frozenset({Act.PERTURB}),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from sparring.plugin import Act, DefenceSpec, param
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sparring.contracts import Context
     from sparring.model import Guard, Model
-    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ SPEC = DefenceSpec(
     summary="Morphological opening and closing in front of the model.",
     citation="Maragos & Schafer 1987, Morphological filters, part II, section III",
     params=Params,
+    randomised=False,
     load=OpenClose,
     acts=frozenset({Act.GUARD}),
     extra="morphology",
