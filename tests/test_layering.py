@@ -198,6 +198,7 @@ def loaded_by(folder: Path, *arguments: str) -> set[str]:
         (["list"], LISTING),
         (["list", "--json"], LISTING),
         (["info", "pgd"], LISTING),
+        (["contracts"], LISTING),
         (["schema", "suite"], HEAVY),
         (["schema", "record"], HEAVY),
         (["plan", "digits"], HEAVY),
