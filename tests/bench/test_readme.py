@@ -62,7 +62,7 @@ def test_its_commands_exist() -> None:
 
 # the tutorial, followed to the letter
 
-RUN = "from sparring.cli.main import main; main()"
+COMMAND_LINES = {"sparring": '-c "from sparring.cli.main import main; main()"', "pytest": "-m pytest"}
 
 
 @dataclass
@@ -84,9 +84,10 @@ class Reader:
         self.site, self.bin = self.home / "site", self.home / "bin"
         for folder in (self.here, self.site, self.bin):
             folder.mkdir(parents=True)
-        command = self.bin / "sparring"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{RUN}" "$@"\n')
-        command.chmod(0o755)
+        for name, arguments in COMMAND_LINES.items():
+            command = self.bin / name
+            command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+            command.chmod(0o755)
 
     def follow(self, text: str) -> None:
         for step in STEP.finditer(text):
@@ -146,7 +147,22 @@ def test_the_tutorial_s_plugins_are_found(reader: Reader) -> None:
     }
     assert told["problems"] == []
     assert "  momentum        sparring-tutorial 0.1.0  " in reader.said["sparring list attacks"]
-    assert "Dong et al. 2018" in reader.said["sparring info momentum"]
+    assert "Dong et al. 2018" in reader.do("sparring info momentum")
+
+
+def test_the_tutorial_s_attack_conforms(reader: Reader) -> None:
+    told = reader.said["sparring check momentum"].splitlines()
+    assert "attack momentum (sparring-tutorial 0.1.0)" in told
+    kept = {line.split()[1] for line in told if line.startswith("  ✓")}
+    assert {"same-seed-same-bytes", "declares-its-needs", "keeps-epsilon", "queries-are-metered"} <= kept
+    assert not [line for line in told if line.startswith(("  ✗", "  ·"))]
+
+
+def test_the_tutorial_s_conformance_test_covers_all_its_plugins(reader: Reader) -> None:
+    told = reader.do("pytest -p no:cacheprovider -v -k 'parameters-survive or keeps-epsilon'")
+    passed = set(re.findall(r"test_conformance\[(\S+)\] PASSED", told))
+    plugins = ("momentum", "mean-filter", "gratings")
+    assert passed == {"momentum:keeps-epsilon", *(f"{plugin}:parameters-survive" for plugin in plugins)}
 
 
 def test_the_tutorial_s_board_says_what_readme_says_of_it(reader: Reader) -> None:
