@@ -212,6 +212,7 @@ def loaded_by(folder: Path, *arguments: str) -> set[str]:
         (["list"], LISTING),
         (["list", "--json"], LISTING),
         (["info", "pgd"], LISTING),
+        (["contracts"], LISTING),
         (["new", "attack", "my-attack"], LISTING),
         (["schema", "suite"], HEAVY),
         (["schema", "record"], HEAVY),
