@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from sparring.contracts import Context
+from sparring.subset import SubsetParams
 from sparring.training import Recipe
 from sparring_datasets.mnist import Mnist
-from sparring_datasets.subset import SubsetParams
 from sparring_victims import cnn, mlp
 
 pytestmark = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sparring.plugin import Kind
+from sparring.stage import RuleBroken
 from sparring.testing.acting.attacks import legal_attack
 from sparring.testing.acting.defences import legal_defence
 from sparring.testing.performance import Performance
@@ -15,3 +16,12 @@ LEGALITY: Mapping[Kind, Callable[[Subject, Performance], None]] = {
     Kind.DEFENCE: legal_defence,
 }
 """Raise `RuleBroken`, in the words that a failed record would have."""
+
+
+def broken_rule(subject: Subject, seen: Performance) -> str:
+    """What is not legal about the answers; "" when all is well."""
+    try:
+        LEGALITY[subject.kind](subject, seen)
+    except RuleBroken as broken:
+        return str(broken)
+    return ""

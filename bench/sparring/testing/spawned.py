@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import multiprocessing
 import pickle
 import sys
@@ -14,6 +15,7 @@ from typing import Final
 
 from sparring.cell import Selection
 from sparring.plugin import Kind
+from sparring.testing.check import Impossible
 from sparring.testing.fingerprints import Answers
 from sparring.testing.performance import PluginRaised
 from sparring.testing.scene import Scene
@@ -67,7 +69,7 @@ class _Worker:
 
     def ask(self, order: bytes, seconds: float) -> Answers | str:
         self._start()
-        self._connection.send_bytes(order)
+        self._connection.send((sys.path, order))
         if not self._connection.poll(seconds):
             self.kill()
             raise TookTooLong
@@ -83,12 +85,12 @@ class _Worker:
             return
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, sys.path), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,))
         self._process.start()
         theirs.close()
         if not self._connection.poll(START):
             self.kill()
-            raise TookTooLong
+            raise Impossible(f"a spawned process did not start within {START:g} s")
         self._connection.recv_bytes()
 
     def kill(self) -> None:
@@ -105,19 +107,21 @@ def _worker() -> _Worker:
     return worker
 
 
-def _serve(connection: Connection, path: list[str]) -> None:
+def _serve(connection: Connection) -> None:
     """What the process does: perform what it is told to, until the other end closes."""
     import torch
 
-    sys.path[:] = path
     torch.set_num_threads(1)
     connection.send_bytes(b"ready")
     while True:
         try:
-            order: _Order = pickle.loads(connection.recv_bytes())
+            sys.path[:], pickled = connection.recv()
         except EOFError:
             return
-        except Exception as error:
+        importlib.invalidate_caches()
+        try:
+            order: _Order = pickle.loads(pickled)
+        except Exception as error:  # whatever importing a plugin's module raises here
             answer: Answers | str = f"cannot be received: {type(error).__name__}: {error}"
         else:
             answer = _performed(order)

@@ -11,6 +11,7 @@ from sparring.testing.scene import BASE, Scene
 from sparring.testing.subject import Subject
 
 if TYPE_CHECKING:
+    from sparring.testing.fingerprints import Answers
     from sparring.testing.performance import Performance
 
 
@@ -31,6 +32,24 @@ class Tryout(Subject):
     def base(self) -> Base:
         """The run that most checks look at, made once."""
         return Base.of(self.perform)
+
+    @cached_property
+    def again(self) -> Performance:
+        """A second run in the same scene: libraries are imported by now, and what changes is the plugin's own doing."""
+        return self.perform(self.base.seen().scene)
+
+    @cached_property
+    def unsteady(self) -> frozenset[str]:
+        """Answers that differ between two runs with one seed: that is one fault, and no other check counts it."""
+        from sparring.testing.fingerprints import differing
+
+        return frozenset(differing(self.base.seen().answers, self.again.answers))
+
+    def differing_from_base(self, answers: Answers) -> list[str]:
+        """Answers that are not those of the plainest scene, the unsteady ones aside."""
+        from sparring.testing.fingerprints import differing
+
+        return [name for name in differing(self.base.seen().answers, answers) if name not in self.unsteady]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from sparring.cell import Cell, Selection
 from sparring.plugin import Act, AttackSpec, Kind
 from sparring.stage import RuleBroken
 from sparring.testing.check import Check, Violation
-from sparring.testing.fingerprints import differing
 from sparring.testing.performance import Performance
 from sparring.testing.subject import Subject
 from sparring.testing.tryout import Tryout
@@ -145,7 +144,7 @@ def ignores_what_it_does_not_read(subject: Tryout) -> None:
     unread = other.restricted_to(frozenset(other.stated()) - spec.reads)
     if not unread.stated():
         return
-    if names := differing(subject.base.seen().answers, with_threat(subject, unread).answers):
+    if names := subject.differing_from_base(with_threat(subject, unread).answers):
         raise Violation(
             "threat fields that 'reads' does not name change nothing: cells that differ in them alone are one cell",
             f"stating {unread} changed {', '.join(names[:5])}",

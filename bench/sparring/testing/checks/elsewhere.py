@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparring.testing.check import Check, Impossible, Violation
-from sparring.testing.fingerprints import Answers, differing
+from sparring.testing.fingerprints import Answers
 from sparring.testing.scene import Scene
 from sparring.testing.spawned import NotPicklable, TookTooLong, performed_elsewhere
 from sparring.testing.tryout import Tryout
@@ -23,9 +23,8 @@ CLOSE, MOST = 0.01, 0.9
 
 
 def works_in_a_spawned_process(subject: Tryout) -> None:
-    seen = subject.base.seen()
-    answers = _elsewhere(subject, seen.scene, PATIENCE)
-    if names := differing(seen.answers, answers):
+    answers = _elsewhere(subject, subject.base.seen().scene, PATIENCE)
+    if names := subject.differing_from_base(answers):
         raise Violation(
             "a spawned process computes the same bytes: stages run in processes of their own",
             f"it differs in {', '.join(names[:5])}",

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sparring.plugin import Kind
-from sparring.stage import RuleBroken
 from sparring.testing.check import Check, Violation
-from sparring.testing.legality import LEGALITY
+from sparring.testing.legality import broken_rule
 from sparring.testing.scene import BASE, Scene
 from sparring.testing.subject import Subject
 from sparring.testing.tryout import Tryout
@@ -21,11 +20,10 @@ def sees_images(subject: Subject) -> bool:
 
 def copes_with(scene: Scene, what: str, mend: str) -> Callable[[Tryout], None]:
     def judge(subject: Tryout) -> None:
-        granted = replace(scene, access=subject.base.seen().scene.access)
-        try:
-            LEGALITY[subject.kind](subject, subject.perform(granted))
-        except RuleBroken as broken:
-            raise Violation(f"it works on {what}", str(broken), mend) from None
+        seen = subject.perform(replace(scene, access=subject.base.seen().scene.access))
+        broken = broken_rule(subject, seen)
+        if broken and not broken_rule(subject, subject.base.seen()):
+            raise Violation(f"it works on {what}", broken, mend)
 
     return judge
 

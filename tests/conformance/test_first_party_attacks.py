@@ -1,0 +1,19 @@
+"""Every attack of this repository keeps to its contract."""
+
+from __future__ import annotations
+
+from sparring.catalogue import discover
+from sparring.plugin import Kind
+from sparring.testing import Trial, parametrize_plugins
+
+ATTACKS = [f"attack/{entry.spec.name}" for entry in discover().entries(Kind.ATTACK) if entry.distribution == "sparring"]
+
+
+@parametrize_plugins(
+    *ATTACKS,
+    "pgd[backend=art]",
+    "pgd[restarts=2,steps=5]",
+    "badnets[target=1,size=1]",
+)
+def test_attacks(trial: Trial) -> None:
+    trial.run()
