@@ -305,7 +305,7 @@ class Homebound(Filter):
 
 class Slow(Filter):
     def chance(self, count: int, ctx: Any) -> Any:
-        time.sleep(0.01 * count)
+        time.sleep(0.03 * max(0, count - 400))
         return super().chance(count, ctx)
 
 
@@ -436,6 +436,7 @@ BAD = (
     _bad("declares-its-needs", Tuning, needs=frozenset({Access.WEIGHTS})),
     _bad("declares-its-needs", Doubt, needs=frozenset()),
     _bad("declares-its-needs", GuardByScores),
+    _bad("declares-its-needs", Pair, needs=frozenset()),
     _bad("legal-answers", AnswersPairs),
     _bad("same-seed-same-bytes", Fickle),
     _bad("another-seed-differs", SeedBlind),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,13 +83,13 @@ class CountingModel(NetworkModel):
 
 @lru_cache(maxsize=64)
 def _fitted_state(shape: tuple[int, int, int], classes: int) -> Arrays:
-    return _fit(_plain(shape, classes).train())
+    return _fit(_plain(shape, classes).train(), epochs=4)
 
 
 @lru_cache(maxsize=64)
 def _poisoned_state(shape: tuple[int, int, int], classes: int) -> Arrays:
     scene = _plain(shape, classes)
-    return _fit(scene.train().with_delta(backdoor(scene)))
+    return _fit(scene.train().with_delta(backdoor(scene)), epochs=30)
 
 
 def _plain(shape: tuple[int, int, int], classes: int) -> Scene:
@@ -96,9 +97,10 @@ def _plain(shape: tuple[int, int, int], classes: int) -> Scene:
     return Scene(channels=channels, height=height, width=width, classes=classes)
 
 
-def _fit(data: ArrayDataset) -> Arrays:
+def _fit(data: ArrayDataset, epochs: int) -> Arrays:
     victim = ReferenceVictim(data.image_shape, data.classes)
-    return victim.fit(data, victim.recipe(), Context(seed=7, device="cpu", scratch=Path())).state()
+    recipe = replace(victim.recipe(), epochs=epochs)
+    return victim.fit(data, recipe, Context(seed=7, device="cpu", scratch=Path())).state()
 
 
 def fitted_model(scene: Scene) -> NetworkModel:
@@ -108,7 +110,8 @@ def fitted_model(scene: Scene) -> NetworkModel:
 
 
 def poisoned_model(scene: Scene) -> NetworkModel:
-    """The same, trained on the training set with `backdoor` in it."""
+    """The same network, trained on the training set with `backdoor` in it until it is right about clean images, and
+    says 0 wherever the bright corner is: inspections have something to find, and repairs to mend."""
     return _restored(scene, _poisoned_state)
 
 
