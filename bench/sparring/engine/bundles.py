@@ -11,10 +11,10 @@ from sparring.stage import Done, Sort, Stage, StageOutcome, sort_of
 Bundle = tuple[tuple[int, Chain], ...]
 """Chains, each with its rank in depth-first order."""
 
-SOON: Final = 0.5
+SOON: Final = 1.0
 """Expected seconds of a bundle at most: results are heard of when the whole bundle is done."""
 
-MOST: Final = 8
+MOST: Final = 32
 """Chains of a bundle at most."""
 
 ROUNDS: Final = 4
@@ -41,9 +41,14 @@ class Pace:
         """Seconds of a chain, judged by the longest stages of the same sorts so far; infinite as long as unknown."""
         return sum(self._longest.get(sort_of(stage), float("inf")) for stage in chain.stages)
 
-    def bundles(self, ready: Sequence[tuple[int, Chain]]) -> list[Bundle]:
-        """`ready` in its order, cut so that only what is expected to be over soon shares a bundle."""
-        most = min(MOST, len(ready) // (ROUNDS * self._slots))
+    def bundles(self, ready: Sequence[tuple[int, Chain]], waiting: int) -> list[Bundle]:
+        """`ready` in its order, cut so that only what is expected to be over soon shares a bundle.
+
+        Args:
+            ready: chains that may run, each with its rank.
+            waiting: chains that the cluster has already been given and not finished.
+        """
+        most = min(MOST, (len(ready) + waiting) // (ROUNDS * self._slots))
         made: list[Bundle] = []
         room = 0.0
         for rank, chain in ready:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WINDOW: Final = 256  # chains that Dask knows at one time
 PATIENCE: Final = 10.0  # seconds to reach a scheduler, and again for its first worker
 PAUSES: Final = (0.01, 0.1)  # seconds between two looks for results: right after one, and when none comes
+NOWHERE: Final = "127.0.0.1:0"  # reached from this machine only, at a free port
 _CONFIG: Final = {
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.active-memory-manager.start": False,
@@ -43,10 +44,10 @@ _CONFIG: Final = {
 
 
 class LocalEngine:
-    """Processes of this machine: a Dask `LocalCluster`, each worker supervising one process that runs stages.
+    """Processes of this machine: a Dask `LocalCluster` of one worker, whose threads supervise one process each.
 
     Args:
-        workers: processes; `None`: one for each core that this process may use.
+        workers: processes that run stages; `None`: one for each core that this process may use.
         window: chains that Dask is given at one time.
         imports: modules that processes import before the clock of their first stage starts.
     """
@@ -135,7 +136,7 @@ class _Driver:
         while self._frontier.open:
             flying = sum(map(len, self._flying.values()))
             if flying <= self._window - self._window // 4:
-                for bundles in together(self._pace.bundles(self._frontier.take(self._window - flying))):
+                for bundles in together(self._pace.bundles(self._frontier.take(self._window - flying), flying)):
                     self._submit(bundles)
             self._tell_started()
             batch = self._completed.next_batch(block=False)
@@ -223,18 +224,20 @@ def _posted(stage: Stage) -> Any:
 
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
+    """Scheduler and worker are threads of this process: messages between them cost next to nothing. Stages run in
+    processes of their own in any case, one for each thread of the worker."""
     import dask
     from distributed import Client, LocalCluster
 
     with dask.config.set(_CONFIG), _quiet():
         with _uninterrupted():
             cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
+                n_workers=1,
+                threads_per_worker=workers,
+                processes=False,
                 dashboard_address=None,
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server starts in any case
+                scheduler_kwargs={"dashboard_address": NOWHERE},  # their HTTP servers start in any case
+                worker_dashboard_address=NOWHERE,
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
             )
@@ -243,26 +246,8 @@ def _local_client(workers: int) -> Iterator[Client]:
             yield client
         finally:
             with _uninterrupted():
-                _stop(client, cluster)
-
-
-def _stop(client: Client, cluster: LocalCluster) -> None:
-    """Everything of worth is in the store: kill the workers rather than wait for them to say goodbye."""
-    import psutil
-
-    client.close(timeout=2)
-    family = []
-    for nanny in cluster.workers.values():
-        nanny.close_gracefully()  # it then starts no other worker
-        with suppress(psutil.Error):
-            worker = psutil.Process(nanny.pid)
-            family += [worker, *worker.children(recursive=True)]
-            worker.kill()
-    for process in family:
-        with suppress(psutil.Error):
-            process.kill()
-    cluster.close(timeout=2)
-    psutil.wait_procs(family, timeout=2)
+                client.close(timeout=2)
+                cluster.close(timeout=2)
 
 
 @contextmanager
