@@ -17,6 +17,9 @@ SOON: Final = 1.0
 MOST: Final = 32
 """Chains of a bundle at most."""
 
+ALIKE: Final = 8
+"""Chains at most, unless one bundle has more, that share a priority, which is where those they lead to must wait."""
+
 ROUNDS: Final = 4
 """Bundles for each slot at least, as long as there are chains: where few are left, each travels alone."""
 
@@ -63,11 +66,10 @@ class Pace:
 
 
 def together(bundles: Sequence[Bundle]) -> Iterator[list[Bundle]]:
-    """`bundles` in groups of at most `MOST` chains. A group is submitted at once and shares one priority, which few
-    others should have to wait behind."""
+    """`bundles` in groups of at most `ALIKE` chains. A group is submitted at once and shares one priority."""
     group: list[Bundle] = []
     for bundle in bundles:
-        if group and sum(map(len, group)) + len(bundle) > MOST:
+        if group and sum(map(len, group)) + len(bundle) > ALIKE:
             yield group
             group = []
         group.append(bundle)
