@@ -251,6 +251,24 @@ def test_abandoning_a_run_stops_it_at_once(tmp_path: Path) -> None:
     assert _soon(lambda: _gone(int((tmp_path / "grandchild").read_text())))
 
 
+def test_a_run_is_reached_from_this_machine_only_and_leaves_no_thread(tmp_path: Path) -> None:
+    def threads() -> set[str]:
+        return {thread.name for thread in threading.enumerate() if not thread.name.startswith("Dask-Offload")}
+
+    before = threads()
+    for turn in ("one", "two"):
+        (tmp_path / turn).mkdir()
+        stages = [stage("quick"), stage("loop", act="loop")]
+        running = LocalEngine(workers=2, imports=()).run(
+            graph(stages, ["quick", "loop"]), execute, WorkerSettings(store=tmp_path / turn), lambda event: None
+        )
+        next(running)
+        assert {found.laddr.ip for found in psutil.Process().net_connections()} <= {"127.0.0.1"}
+        running.close()  # type: ignore[attr-defined]
+        assert threads() == before
+        assert not psutil.Process().net_connections()
+
+
 DRIVER = """
 import sys
 from pathlib import Path
