@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Norm, ThreatModel
 from sparring_attacks import pgd
 
-EPSILON, STEPS, ROUNDS = 0.3, 40, 10
+EPSILON, STEPS, ROUNDS = 0.3, 40, 6
 STEP_SIZE = 2.5 * EPSILON / STEPS
 
 
@@ -94,10 +93,5 @@ def test_pgd_costs_what_the_bare_loop_costs(
     benchmark.pedantic(one_round, rounds=ROUNDS, warmup_rounds=1)
     ratio = min(plugged) / min(bare)  # whatever else the machine does only adds to a round
     benchmark.extra_info |= {"ratio": ratio, "bare": min(bare), "plugin": min(plugged)}
-    print(
-        f"{backend}: {ratio:.3f} x {min(bare):.2f} s; medians {statistics.median(plugged) / statistics.median(bare):.3f}"
-    )
-    for x_ in (4, 6, 8, 10):
-        print(x_, min(plugged[:x_]) / min(bare[:x_]))
-    print(bare, plugged)
+    print(f"{backend}: {ratio:.3f} x {min(bare):.2f} s")
     assert ratio <= limit
