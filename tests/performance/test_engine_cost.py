@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sparring.engine.limits import ALLOCATOR
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROUNDS = 2
@@ -47,7 +49,7 @@ def cost_of(command: list[str], folder: Path) -> Cost:
     folder.mkdir(parents=True, exist_ok=True)
     seen: dict[tuple[int, float], float] = {}
     started = time.monotonic()
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    variables = os.environ | ALLOCATOR | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     stop = threading.Event()
 
@@ -84,8 +86,8 @@ def sparring(folder: Path, workers: int) -> Cost:
 
 def test_cpu_of_a_run_is_that_of_its_stages(tmp_path: Path) -> None:
     """Total CPU of the harness (driver with Dask, and the process that runs stages) against the same stages one after
-    the other in one plain process; both import torch once in the process that computes. In turns, because a machine
-    may be a tenth slower some minutes later."""
+    the other in one plain process; both import torch once in the process that computes, and both keep freed
+    memory. In turns, because a machine may be a tenth slower some minutes later."""
     harness, by_hand = [], []
     for turn in range(ROUNDS):
         folder = tmp_path / f"harness{turn}"
