@@ -13,6 +13,7 @@ from hypothesis import settings
 from distributions import make_distribution
 
 pytest_plugins = ["zoo"]
+collect_ignore = ["example_plugin", "example_plugin_broken"]  # distributions with tests of their own; see e2e
 
 settings.register_profile("sparring", deadline=None)  # a busy machine is no failure
 settings.load_profile("sparring")

@@ -17,7 +17,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").glob("sparring_*"))
 
-PUBLIC = {"cell", "contracts", "data", "hookspecs", "model", "plugin", "testing", "threat", "training", "training_loop"}
+PUBLIC = {
+    "cell",
+    "contracts",
+    "data",
+    "hookspecs",
+    "model",
+    "plugin",
+    "subset",
+    "testing",
+    "threat",
+    "training",
+    "training_loop",
+}
 """The modules of `sparring` that plugins may use; everything else may change from one version to the next."""
 
 LAYERS: dict[str, set[str]] = {
@@ -28,6 +40,8 @@ LAYERS: dict[str, set[str]] = {
     "hookspecs": set(),
     "errors": set(),
     "data": set(),
+    "subset": {"data", "plugin"},
+    "scaffold": {"plugin"},
     "contracts": {"data"},
     "training": {"threat"},
     "model": {"data", "stage", "threat"},
@@ -198,6 +212,8 @@ def loaded_by(folder: Path, *arguments: str) -> set[str]:
         (["list"], LISTING),
         (["list", "--json"], LISTING),
         (["info", "pgd"], LISTING),
+        (["contracts"], LISTING),
+        (["new", "attack", "my-attack"], LISTING),
         (["schema", "suite"], HEAVY),
         (["schema", "record"], HEAVY),
         (["plan", "digits"], HEAVY),

@@ -66,6 +66,8 @@ def sparring_victims():
     rounds = frozenset({Act.FIT_ROUNDS})
     frozen = frozenset({Act.PRETRAIN})
     yield VictimSpec(name="cnn", summary="A network.", load=load, offers=NETWORK)
+    opened = NETWORK | {Access.WEIGHTS}
+    yield VictimSpec(name="open-cnn", summary="A network that can be read.", load=load, offers=opened)
     scores = frozenset({Access.DECISIONS, Access.SCORES})
     yield VictimSpec(name="random-forest", summary="Trees.", load=load, offers=scores)
     yield VictimSpec(name="federated-cnn", summary="A network of clients.", load=load, offers=NETWORK, acts=rounds)
@@ -118,6 +120,10 @@ def sparring_attacks():
     yield AttackSpec(
         name="cheat", summary="Knows the truth.", load=load, when=When.TRAINING, acts=poison,
         goals=(Goal.AVAILABILITY,), needs=frozenset({Access.ORACLE, Access.TRAINING_DATA}),
+    )
+    yield AttackSpec(
+        name="surgeon", summary="Reads the weights.", load=load, when=When.INFERENCE, acts=perturb,
+        goals=(Goal.EVASION,), needs=frozenset({Access.WEIGHTS}),
     )
 
 

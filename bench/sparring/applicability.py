@@ -44,10 +44,13 @@ def reasons(cell: Cell, catalogue: Catalogue) -> tuple[str, ...]:
 
 def _access_of_attack(cell: Cell, attack: AttackSpec, victim: VictimSpec, defence: DefenceSpec) -> Iterator[str]:
     offers, owner = victim.offers, victim.name
-    replaced = Act.OWN_FIT in defence.acts or (Act.GUARD in defence.acts and cell.threat.adaptive is True)
-    if replaced and defence.offers is not None:
+    guarded = Act.GUARD in defence.acts and cell.threat.adaptive is True
+    behind = f"{victim.name} behind {defence.name}"
+    if (guarded or Act.OWN_FIT in defence.acts) and defence.offers is not None:
         # a defended model cannot offer training access that the victim does not have
-        offers, owner = defence.offers | (offers - MODEL_ACCESS), f"{victim.name} behind {defence.name}"
+        offers, owner = defence.offers | (offers - MODEL_ACCESS), behind
+    elif guarded:  # who has the weights has gone round the guard
+        offers, owner = offers - {Access.WEIGHTS}, behind
     yield from _unmet(attack.name, attack.needs, owner, offers)
 
 

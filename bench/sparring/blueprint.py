@@ -15,7 +15,7 @@ from sparring.cell_stages import CellStages
 from sparring.keys import digest_of, plain
 from sparring.plugin import Kind
 from sparring.seeds import derive
-from sparring.source_digest import WHOLE, Definition, code_digest
+from sparring.source_digest import Definition, code_digest, plugin_root, short_digest
 from sparring.stage import Plugged, Stage, StageName
 from sparring.threat import ThreatModel
 
@@ -103,6 +103,13 @@ class Blueprint:
     def seed(self, purpose: str, *depends: str | int) -> int:
         return derive(self.suite.seed, purpose, *depends)
 
+    def source(self, kind: Kind, name: str) -> str | None:
+        """The digest of a plugin's code that is part of its keys, shortened; `None` where its source cannot be read."""
+        try:
+            return short_digest(self._code(plugin_root(self.catalogue.entry(kind, name).spec.load)))
+        except OSError:
+            return None
+
     @cached_property
     def metrics(self) -> dict[str, Plugged]:
         """The metrics that the suite asks for, or all of the catalogue."""
@@ -116,7 +123,7 @@ class Blueprint:
         """A digest of what a plugin is: its name, revision, code and parameters."""
         if plugged not in self._identities:
             spec = self.catalogue.entry(plugged.kind, plugged.selection.name).spec
-            code = self._code(Definition(spec.load.__module__, WHOLE))
+            code = self._code(plugin_root(spec.load))
             content = [plugged.kind, spec.name, spec.revision, code, plain(plugged.selection.params)]
             self._identities[plugged] = digest_of(content)
         return self._identities[plugged]

@@ -151,7 +151,8 @@ class DatasetUnavailable(RuntimeError):
 
 
 class Dataset(Protocol):
-    """Every data set's params have `classes: tuple[int, ...]`, `limit_train: int` and `limit_test: int`."""
+    """Every data set's params have `classes: tuple[int, ...]`, `limit_train: int` and `limit_test: int`; those of
+    `sparring.subset.SubsetParams` do, and `subset` applies them."""
 
     def load(self, ctx: Context) -> tuple[ArrayDataset, ArrayDataset]:
         """(train, test). Raises `DatasetUnavailable`."""
@@ -165,7 +166,9 @@ class Victim(Protocol):
         """How it is trained unless a defence says otherwise."""
         ...
 
-    def fit(self, train: ArrayDataset, recipe: Recipe, ctx: Context) -> Model: ...
+    def fit(self, train: ArrayDataset, recipe: Recipe, ctx: Context) -> Model:
+        """A new model. It depends on the arguments alone: what is random comes from `ctx.rng` or `ctx.generator`."""
+        ...
 
     def restore(self, state: Arrays, ctx: Context) -> Model:
         """The model whose `state()` this is."""
@@ -273,7 +276,9 @@ class Sanitised:
 class Sanitiser(Protocol):
     """`Act.SANITISE`."""
 
-    def sanitise(self, train: ArrayDataset, aux: Aux, ctx: Context) -> Sanitised: ...
+    def sanitise(self, train: ArrayDataset, aux: Aux, ctx: Context) -> Sanitised:
+        """Which rows of the (poisoned) training set are kept, and their labels."""
+        ...
 
 
 class Reinforcer(Protocol):
@@ -310,7 +315,9 @@ class Finding:
 class Inspector(Protocol):
     """`Act.INSPECT`."""
 
-    def inspect(self, model: Model, defender_clean: ArrayDataset, ctx: Context) -> Finding: ...
+    def inspect(self, model: Model, defender_clean: ArrayDataset, ctx: Context) -> Finding:
+        """Whether the fitted model is called poisoned. `defender_clean` holds as many clean rows as the suite cuts."""
+        ...
 
 
 class Repairer(Protocol):
@@ -322,13 +329,20 @@ class Repairer(Protocol):
 class Guardian(Protocol):
     """`Act.GUARD`. `ctx.generator` is the source of a randomised guard's randomness."""
 
-    def guard(self, model: Model, ctx: Context) -> Guard: ...
+    def guard(self, model: Model, ctx: Context) -> Guard:
+        """What answers in the place of `model`; mostly `Guard(TransformedModel(model, transform, backward))`.
+
+        Oblivious attacks follow `model`; adaptive ones the guard, with its `backward` for gradients.
+        """
+        ...
 
 
 class Detector(Protocol):
     """`Act.DETECT`. The harness sets the threshold, at a stated false-positive rate on clean data."""
 
-    def calibrate(self, model: Model, defender_clean: ArrayDataset, ctx: Context) -> Arrays: ...
+    def calibrate(self, model: Model, defender_clean: ArrayDataset, ctx: Context) -> Arrays:
+        """What `score` wants to know, learnt from clean rows."""
+        ...
 
     def score(self, model: Model, x: Tensor, state: Arrays, ctx: Context) -> Tensor:
         """(N,) higher is more suspicious."""
@@ -355,7 +369,9 @@ class Certificate:
 class Certifier(Protocol):
     """`Act.CERTIFY`."""
 
-    def certify(self, model: Model, x: Tensor, ctx: Context) -> Certificate: ...
+    def certify(self, model: Model, x: Tensor, ctx: Context) -> Certificate:
+        """For each of the (N, C, H, W) images, an answer and the radius within which it is proven to stay."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,13 @@ ACTS = {
 }
 """What each kind of plugin may do."""
 
+RULE_OF_NAMES = "a name is lower-case words joined by hyphens, beginning with a letter, and no reserved word"
+
+
+def is_name(name: Any) -> bool:
+    """Whether a plugin may be called so."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name not in RESERVED
+
 
 def faults(spec: Any, kind: Kind) -> list[str]:
     """Everything that is wrong with what a hook returned as a declaration of `kind`, one sentence each."""
@@ -43,8 +50,8 @@ def _called(spec: Any) -> str:
 
 
 def _faults_of_names(spec: PluginSpec) -> Iterator[str]:
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name) or spec.name in RESERVED:
-        yield "a name is lower-case words joined by hyphens, beginning with a letter, and no reserved word"
+    if not is_name(spec.name):
+        yield RULE_OF_NAMES
     if not isinstance(spec.summary, str) or not spec.summary.strip():
         yield "the summary is empty"
     if not callable(spec.load):

@@ -38,7 +38,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version} ({self.entry_point}): {self.message}"
+        return " ".join(filter(None, (self.distribution, self.version, f"({self.entry_point}): {self.message}")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +99,12 @@ def join() -> tuple[list[Joined], list[Problem]]:
     """All entry points that load, and the problems of those that do not, ordered by distribution and name."""
     joined: list[Joined] = []
     problems: list[Problem] = []
-    allowed = _allowed()
+    allowed = allow_list()
     seen: set[str] = set()
+    known: set[str] = set()
     for point in sorted(entry_points(group=hookspecs.PROJECT), key=lambda p: (_normal(_owner(p)[0]), p.name)):
         names = {_normal(_owner(point)[0]), _normal(point.name)}
+        known |= names
         if allowed is not None and not names & allowed:
             continue
         seen |= names
@@ -111,7 +113,8 @@ def join() -> tuple[list[Joined], list[Problem]]:
         if source is not None:
             joined.append(source)
     for name in sorted((allowed or frozenset()) - seen):
-        problems.append(Problem(name, "", VARIABLE, f"{VARIABLE} names {name!r}, which is not installed"))
+        message = f"{VARIABLE} names {name!r}, which is not installed{near_miss(name, known)}"
+        problems.append(Problem(name, "", VARIABLE, message))
     return joined, problems
 
 
@@ -144,7 +147,8 @@ def _misnamed(plugin: object) -> Iterator[str]:
             yield f"{name} is not marked with @hookimpl, so it is never called"
 
 
-def _allowed() -> frozenset[str] | None:
+def allow_list() -> frozenset[str] | None:
+    """The distributions and entry points that SPARRING_PLUGINS names; `None`: it is not set, and all are loaded."""
     listed = os.environ.get(VARIABLE)
     return None if listed is None else frozenset(_normal(part) for part in listed.split(",") if part.strip())
 

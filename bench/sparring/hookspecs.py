@@ -5,7 +5,8 @@ A distribution joins in through an entry point of the group `sparring` that name
     [project.entry-points.sparring]
     my-plugins = "my_package"
 
-Hooks are called once, when the catalogue is made; the last two, per cell.
+The docstring of each hook says what it returns, and when and in which process it is called: the driver is the process
+of the command, workers are those that run stages.
 """
 
 from __future__ import annotations
@@ -27,41 +28,62 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def sparring_datasets() -> Iterable[DatasetSpec]:
-    """Data sets of this plugin."""
+    """Data sets of this plugin, as declarations.
+
+    Called once in the driver and once in each worker, when plugins are looked up.
+    """
     return ()
 
 
 @hookspec
 def sparring_victims() -> Iterable[VictimSpec]:
-    """Victims of this plugin."""
+    """Victims of this plugin, as declarations.
+
+    Called once in the driver and once in each worker, when plugins are looked up.
+    """
     return ()
 
 
 @hookspec
 def sparring_attacks() -> Iterable[AttackSpec]:
-    """Attacks of this plugin."""
+    """Attacks of this plugin, as declarations.
+
+    Called once in the driver and once in each worker, when plugins are looked up.
+    """
     return ()
 
 
 @hookspec
 def sparring_defences() -> Iterable[DefenceSpec]:
-    """Defences of this plugin."""
+    """Defences of this plugin, as declarations.
+
+    Called once in the driver and once in each worker, when plugins are looked up.
+    """
     return ()
 
 
 @hookspec
 def sparring_metrics() -> Iterable[MetricSpec]:
-    """Metrics of this plugin."""
+    """Metrics of this plugin, as declarations.
+
+    Called once in the driver and once in each worker, when plugins are looked up.
+    """
     return ()
 
 
 @hookspec
 def sparring_objections(cell: Cell) -> Iterable[str]:
-    """Cited reasons why `cell` makes no sense; any of them makes it not applicable. Called while planning."""
+    """Cited reasons why `cell` makes no sense; any of them makes it not applicable.
+
+    Called in the driver, once for each cell of a suite, while it is planned and before anything runs.
+    """
     return ()
 
 
 @hookspec
 def sparring_cell_finished(cell: Cell, outcome: Outcome) -> None:
-    """Called in the driver after the outcome of `cell` was journalled."""
+    """Says that `cell` was scored, failed or is not applicable.
+
+    Called in the driver, once for each cell of a run, after its record was written; not for cells scored before.
+    """
     return

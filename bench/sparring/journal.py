@@ -207,9 +207,9 @@ class Results:
             self.problems.append(BadLine(path, 0, f"cannot be read: {error.strerror or error}"))
 
     def _take(self, record: Record) -> bool:
-        """Let `record` stand for its cell, unless it says nothing new."""
+        """Let `record` stand for its cell, unless it says nothing new; later schemas say more."""
         old = self.by_cell.get(record.cell.id)
-        if old is not None and old.same_result(record):
+        if old is not None and old.same_result(record) and old.schema_version >= record.schema_version:
             return False
         self.by_cell[record.cell.id] = self.by_key[record.key] = record
         return True

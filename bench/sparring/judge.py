@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.contracts import Certificate, Finding
-from sparring.data import ArrayDataset, Distortion, FloatArray, IntArray, Poisoned, distortion
+from sparring.contracts import Certificate, Finding, Sanitised
+from sparring.data import ArrayDataset, Arrays, Distortion, FloatArray, IntArray, Poisoned, distortion
 from sparring.stage import RuleBroken
 from sparring.threat import Budget, Norm, ThreatModel
 
@@ -149,6 +149,36 @@ def checked_labels(plugin: str, labels: NDArray[np.generic], count: int, classes
     if count and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
         raise RuleBroken(f"{plugin} predicted labels outside 0..{classes - 1}")
     return labels.astype(np.int64)
+
+
+def checked_sanitised(plugin: str, verdict: Sanitised, train: ArrayDataset) -> Sanitised:
+    """What a sanitiser said of `train`.
+
+    Raises:
+        RuleBroken: no (N,) mask, no row is kept, or labels that do not exist.
+    """
+    keep, n = np.asarray(verdict.keep), len(train)
+    if keep.shape != (n,) or keep.dtype != np.bool_:
+        raise RuleBroken(f"{plugin} returned a mask of shape {keep.shape}, {keep.dtype}; expected ({n},) bool")
+    if not keep.any():
+        raise RuleBroken(f"{plugin} removed the whole training set")
+    if verdict.y is None:
+        return Sanitised(keep)
+    return Sanitised(keep, checked_labels(plugin, np.asarray(verdict.y), n, train.classes))
+
+
+def checked_state(plugin: str, state: Arrays) -> Arrays:
+    """The arrays of a fitted model.
+
+    Raises:
+        RuleBroken: something is no array, or a weight is NaN.
+    """
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray):
+            raise RuleBroken(f"{plugin} gave {type(array).__name__} as {name} of its state; expected a numpy array")
+        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+            raise RuleBroken(f"{plugin} was fitted to NaN in {name}: the training diverged")
+    return state
 
 
 def checked_finding(plugin: str, finding: Finding, classes: int) -> dict[str, Any]:

@@ -207,6 +207,13 @@ class ExpectedModel(Model):
     def _mean(self, ask: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return torch.stack([ask(x) for _ in range(self.samples)]).mean(dim=0)
 
+    def predict(self, x: Tensor) -> Tensor:
+        """The class of the largest mean score; of a model that gives decisions only, the most frequent one."""
+        if Access.SCORES in self.offers:
+            return super().predict(x)
+        votes = self._mean(lambda x: F.one_hot(self.inner.predict(x), self.classes).float(), x)
+        return votes.argmax(dim=1)
+
     def scores(self, x: Tensor) -> Tensor:
         return self._mean(self.inner.scores, x)
 

@@ -217,7 +217,8 @@ class DefenceSpec(PluginSpec):
     Attributes:
         acts: any of `SANITISE`, `REINFORCE`, `OWN_FIT`, `INSPECT`, `REPAIR`, `GUARD`, `DETECT`, `CERTIFY`.
         needs: what it must be given of the victim, by access.
-        offers: what its guard, or the model of its own fit, still offers an attacker; `None`: whatever the victim does.
+        offers: what its guard, or the model of its own fit, still offers an attacker; `None`: whatever the victim does,
+            its weights aside where a guard stands in front of them.
     """
 
     acts: frozenset[Act]

@@ -13,11 +13,23 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from sparring.stage import FailureKind
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""What is written. It rises whenever readers of the version before would refuse a line; every version is still read.
+
+2: `PluginUse.source`. Lines of version 1 say nothing of it, and are written back as they were read.
+"""
 
 
 class _Frozen(BaseModel):
@@ -32,6 +44,19 @@ class PluginUse(_Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
     distribution: str = ""
     version: str = ""
+    source: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{16}$",
+        description="first 16 hexadecimal digits of the digest of the code that the plugin may run, as content keys "
+        "cover it: its modules and what they use of the core; absent: not known",
+    )
+
+    @model_serializer(mode="wrap")
+    def _unknown_is_absent(self, fields_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = fields_of(self)
+        if self.source is None:
+            del told["source"]
+        return told
 
 
 class CellRecord(_Frozen):
@@ -153,7 +178,7 @@ class Provenance(_Frozen):
 class Record(_Frozen):
     """One line of `results/*.jsonl`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     key: str = Field(pattern="^[0-9a-f]{64}$", description="content key of everything the outcome depends on")
     cell: CellRecord
     outcome: Outcome

@@ -172,4 +172,5 @@ class Run:
             params=plain(selection.params),
             distribution=entry.distribution,
             version=entry.version,
+            source=self.plan.blueprint.source(kind, selection.name),
         )

@@ -12,9 +12,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,18 @@ def code_digest(*roots: Any) -> str:
     for definition in reached:
         digest.update(f"{definition.module}:{definition.name}\n{_canonical_definition(definition)}\n".encode())
     return digest.hexdigest()
+
+
+def plugin_root(load: Callable[[Any], Any]) -> Definition:
+    """Where the code of a plugin begins: all of the module in which its spec's `load` is written."""
+    while isinstance(load, partial):  # would name `functools`, and no edit of the plugin would be seen
+        load = load.func
+    return Definition(load.__module__, WHOLE)
+
+
+def short_digest(digest: str) -> str:
+    """A code digest as records and `sparring info` show it: 16 digits tell any two sources apart."""
+    return digest[:16]
 
 
 def code_closure(*roots: Any) -> tuple[Definition, ...]:

@@ -23,6 +23,8 @@ from sparring.judge import (
     checked_images,
     checked_labels,
     checked_poison,
+    checked_sanitised,
+    checked_state,
     checked_suspicion,
     rules_kept,
     within_budget,
@@ -68,7 +70,7 @@ def pretrain(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     recipe = _reinforced(stage, shop, victim.recipe())
     with rules_kept(name, external):
         features = victim.pretrain(external, recipe, ctx)
-    return Product(_finite(name, features.state()))
+    return Product(checked_state(name, features.state()))
 
 
 def poison(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -103,14 +105,8 @@ def sanitise(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     aux = Aux(defender_clean=data.defender_clean, poisoned=truth)
     with rules_kept(name, train, data.defender_clean):
         verdict = shop.plugin(stage, "defence").sanitise(train, aux, ctx)
-    keep = np.asarray(verdict.keep)
-    if keep.shape != (len(train),) or keep.dtype != np.bool_:
-        raise RuleBroken(f"{name} returned a mask of shape {keep.shape}, {keep.dtype}; expected ({len(train)},) bool")
-    if not keep.any():
-        raise RuleBroken(f"{name} removed the whole training set")
-    if verdict.y is None:
-        return Product({"keep": keep})
-    return Product({"keep": keep, "y": checked_labels(name, np.asarray(verdict.y), len(train), train.classes)})
+    checked = checked_sanitised(name, verdict, train)
+    return Product({"keep": checked.keep} | ({} if checked.y is None else {"y": checked.y}))
 
 
 def fit(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -126,7 +122,7 @@ def fit(stage: Stage, shop: Workshop, ctx: Context) -> Product:
             model = shop.plugin(stage, "trainer").fit(victim, train, recipe, ctx)
         else:
             model = victim.fit(train, recipe, ctx)
-    return Product(_finite(name, model.state()))
+    return Product(checked_state(name, model.state()))
 
 
 def inspect(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -143,7 +139,7 @@ def repair(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     with rules_kept(name, clean):
         model = shop.own_model(stage, "model", ctx)
         mended = shop.plugin(stage, "defence").repair(model, clean, shop.finding(stage), ctx)
-    return Product(_finite(name, mended.state()))
+    return Product(checked_state(name, mended.state()))
 
 
 def perturb(stage: Stage, shop: Workshop, ctx: Context) -> Product:
@@ -296,13 +292,6 @@ def _clean(stage: Stage, shop: Workshop) -> ArrayDataset:
 
 def _reinforced(stage: Stage, shop: Workshop, recipe: Any) -> Any:
     return shop.plugin(stage, "reinforcer").reinforce(recipe) if "reinforcer" in stage.plugins else recipe
-
-
-def _finite(plugin: str, state: Arrays) -> Arrays:
-    for name, array in state.items():
-        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
-            raise RuleBroken(f"{plugin} was fitted to NaN in {name}: the training diverged")
-    return state
 
 
 def _attack_aux(stage: Stage, shop: Workshop, ctx: Context, goal: IntArray | None = None) -> Aux:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sparring.plugin import DatasetSpec, param
-from sparring_datasets.subset import SubsetParams, subset
+from sparring.subset import SubsetParams, subset
 
 if TYPE_CHECKING:
     from sparring.contracts import Context

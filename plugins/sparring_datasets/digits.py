@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparring.plugin import DatasetSpec
-from sparring_datasets.subset import SubsetParams, balanced_rows, subset
+from sparring.subset import SubsetParams, balanced_rows, subset
 
 if TYPE_CHECKING:
     from sparring.contracts import Context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparring.plugin import DatasetSpec
-from sparring_datasets.subset import SubsetParams, subset
+from sparring.subset import SubsetParams, subset
 
 if TYPE_CHECKING:
     from sparring.contracts import Context

@@ -52,6 +52,7 @@ SPEC = DefenceSpec(
     citation="Goodfellow, Shlens, Szegedy 2015, section 6, arXiv 1412.6572; "
     "Madry et al. 2018, section 2.1, arXiv 1706.06083",
     params=Params,
+    randomised=False,
     load=AdversarialTraining,
     acts=frozenset({Act.REINFORCE}),
     needs=frozenset({Access.RECIPE}),

@@ -75,6 +75,7 @@ SPEC = DefenceSpec(
     summary="Fewer grey levels and median smoothing in front of the model.",
     citation="Xu, Evans, Qi 2018, Feature squeezing, section III; arXiv 1704.01155",
     params=Params,
+    randomised=False,
     load=FeatureSqueezing,
     acts=frozenset({Act.GUARD}),
 )

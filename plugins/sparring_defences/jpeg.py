@@ -92,6 +92,7 @@ SPEC = DefenceSpec(
     citation="Dziugaite, Ghahramani, Roy 2016, A study of the effect of JPG compression on adversarial images; "
     "arXiv 1608.00853",
     params=Params,
+    randomised=False,
     load=Jpeg,
     acts=frozenset({Act.GUARD}),
 )

@@ -12,4 +12,4 @@ class NoDefence:
         self.params = params
 
 
-SPEC = DefenceSpec(name="none", summary="No defence.", load=NoDefence, acts=frozenset())
+SPEC = DefenceSpec(name="none", summary="No defence.", randomised=False, load=NoDefence, acts=frozenset())

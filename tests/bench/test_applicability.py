@@ -96,3 +96,11 @@ def test_all_reasons_are_given_each_once(zoo):
         "fgsm is bounded in linf; the threat model says l2",
         "reinforced needs recipe; random-forest offers decisions, scores",
     )
+
+
+def test_behind_a_guard_there_are_no_weights(zoo):
+    oblivious, adaptive = why(zoo, attack="surgeon", victim="open-cnn", defence="squeeze")
+    assert oblivious == ()
+    assert adaptive == (
+        "surgeon needs weights; open-cnn behind squeeze offers decisions, features, gradients, recipe, scores",
+    )

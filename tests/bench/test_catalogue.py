@@ -186,7 +186,8 @@ def test_the_allow_list_takes_distributions_and_entry_points(install, monkeypatc
     assert not discover().specs(Kind.DATASET)
     monkeypatch.setenv("SPARRING_PLUGINS", "sparring-tiny,sparring-gone")
     assert messages(discover()) == [
-        "sparring-gone  (SPARRING_PLUGINS): SPARRING_PLUGINS names 'sparring-gone', which is not installed"
+        "sparring-gone (SPARRING_PLUGINS): SPARRING_PLUGINS names 'sparring-gone', which is not installed;"
+        " did you mean 'sparring-broken'?"
     ]
     monkeypatch.delenv("SPARRING_PLUGINS")
     assert "tiny" in discover().specs(Kind.DATASET)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import py_compile
 import signal
 import subprocess
 import sys
@@ -14,6 +17,7 @@ import pytest
 from zoo import ZOO
 
 REPOSITORY = Path(__file__).parents[2]
+ALLOWED = "SPARRING_PLUGINS allows toy-zoo; all others are left out"
 MAIN = "from sparring.cli.main import main; main()"
 
 
@@ -24,7 +28,7 @@ def sparring(install):
 
     def _sparring(*args, allowed="toy-zoo", code=MAIN):
         path = os.pathsep.join([str(REPOSITORY / "bench"), str(site)])
-        env = {**os.environ, "PYTHONPATH": path, "SPARRING_PLUGINS": allowed}
+        env = {**os.environ, "PYTHONPATH": path} | ({} if allowed is None else {"SPARRING_PLUGINS": allowed})
         return subprocess.run([sys.executable, "-c", code, *args], env=env, capture_output=True, text=True, timeout=60)
 
     return _sparring
@@ -40,18 +44,63 @@ def test_list_names_every_plugin_with_its_origin(sparring):
         "attacks",
         "defences",
         "metrics",
+        ALLOWED,
     ]
     assert "  pgd             toy-zoo 2.1  Projected gradient descent." in lines
-    assert sparring("list", "metrics").stdout == "metrics\n  accuracy  toy-zoo 2.1  Right.\n"
+    assert sparring("list", "metrics").stdout == f"metrics\n  accuracy  toy-zoo 2.1  Right.\n\n{ALLOWED}\n"
+
+
+def test_list_says_nothing_of_an_allow_list_where_there_is_none(sparring):
+    assert "SPARRING_PLUGINS allows" not in sparring("list", allowed=None).stdout
+    assert json.loads(sparring("list", "--json", allowed=None).stdout)["allowed"] is None
+    assert "\nSPARRING_PLUGINS allows nothing; all others are left out\n" in sparring("list", allowed="").stdout
+
+
+def test_list_names_what_the_allow_list_misspells(sparring):
+    told = sparring("list", "metrics", allowed="toy-zoo,tiy-zoo").stdout
+    assert "\nSPARRING_PLUGINS allows tiy-zoo, toy-zoo; all others are left out\n" in told
+    assert "names 'tiy-zoo', which is not installed; did you mean 'toy-zoo'?" in told
+
+
+def test_list_is_folded_to_a_terminal(install):
+    """Summaries and problems go on below themselves; where the output is no terminal, each is one line."""
+    long = '"A summary of many words, which is longer than what is left of a line of eighty columns."'
+    site = install("toy-zoo", ZOO.replace('"Projected gradient descent."', long), version="2.1")
+    install("broken-one", f"raise RuntimeError({long})", version="0.1")
+    path = os.pathsep.join([str(REPOSITORY / "bench"), str(site)])
+    env = {**os.environ, "PYTHONPATH": path, "SPARRING_PLUGINS": "toy-zoo,broken-one", "COLUMNS": "80"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", MAIN, "list"], env=env, stdout=theirs, stdin=theirs) as process:
+        os.close(theirs)
+        told = b""
+        with contextlib.suppress(OSError):  # Linux's way of saying that the other side has closed
+            while part := os.read(ours, 4096):
+                told += part
+    os.close(ours)
+    assert process.returncode == 0
+    lines = told.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    (number,) = [number for number, line in enumerate(lines) if line.startswith("  pgd ")]
+    assert lines[number + 1].startswith(" " * lines[number].index("A summary"))
+    assert lines[-2].startswith("  broken-one 0.1 (plugins): cannot be imported: RuntimeError: A summary")
+    assert lines[-1].startswith("    ")
 
 
 def test_list_as_json(sparring, install):
     install("broken-one", "raise RuntimeError('no')", version="0.1")
     told = json.loads(sparring("list", "datasets", "--json", allowed="toy-zoo,broken-one").stdout)
     assert told["plugins"] == [
-        {"kind": "dataset", "name": name, "summary": summary, "distribution": "toy-zoo", "version": "2.1"}
+        {
+            "kind": "dataset",
+            "name": name,
+            "summary": summary,
+            "distribution": "toy-zoo",
+            "version": "2.1",
+            "entry_point": "plugins",
+        }
         for name, summary in (("dots", "Dots."), ("lines", "Lines."))
     ]
+    assert told["allowed"] == ["broken-one", "toy-zoo"]
     assert told["problems"] == [
         {
             "distribution": "broken-one",
@@ -102,6 +151,8 @@ def test_help_imports_no_command(sparring):
         "leaderboard",
         "list",
         "info",
+        "contracts",
+        "new",
         "check",
         "schema",
     ]
@@ -114,10 +165,10 @@ def test_info_tells_what_a_plugin_declares(sparring):
     text = sparring("info", "pgd").stdout
     for expected in (
         "attack pgd\n  Projected gradient descent.\n  Madry et al. 2018\n",
-        "needs  gradients",
-        "goals  evasion, targeted",
-        "norms  linf, l2",
-        "from   toy-zoo 2.1, revision 1",
+        "needs   gradients",
+        "goals   evasion, targeted",
+        "norms   linf, l2",
+        "from    toy-zoo 2.1, revision 1",
         "steps=40",
         "int (at least 1)",
         "one of fast, slow",
@@ -138,6 +189,27 @@ def test_info_tells_what_a_plugin_declares(sparring):
     assert (squeeze[0]["acts"], squeeze[0]["offers"]) == (["guard"], None)
 
 
+def test_info_tells_the_source_and_follows_its_edits(sparring, install):
+    told = json.loads(sparring("info", "pgd", "--json").stdout)[0]
+    assert told["module"] == "toy_zoo"
+    assert f"source  toy_zoo, digest {told['source']}\n" in sparring("info", "pgd").stdout
+    file = install("other", "") / "toy_zoo.py"
+    for more, moved in (("# a comment", False), ("faster = True", True)):
+        file.write_text(f"{ZOO}\n{more}\n")
+        now = json.loads(sparring("info", "pgd", "--json").stdout)[0]["source"]
+        assert (now != told["source"]) is moved
+
+
+def test_info_says_where_there_is_no_source(sparring, install):
+    site = install("toy-zoo-binary", ZOO)
+    file = site / "toy_zoo_binary.py"
+    py_compile.compile(str(file), cfile=str(file.with_suffix(".pyc")))
+    file.unlink()
+    told = sparring("info", "pgd", allowed="toy-zoo-binary").stdout
+    assert "source  toy_zoo_binary cannot be read as source, so its results have no key" in told
+    assert json.loads(sparring("info", "pgd", "--json", allowed="toy-zoo-binary").stdout)[0]["source"] is None
+
+
 def test_info_of_a_name_in_several_kinds(sparring):
     assert [each["kind"] for each in json.loads(sparring("info", "none", "--json").stdout)] == ["attack", "defence"]
     assert [each["kind"] for each in json.loads(sparring("info", "defence/none", "--json").stdout)] == ["defence"]
@@ -149,6 +221,7 @@ def test_info_of_a_name_in_several_kinds(sparring):
         (["info", "squeese"], "sparring: there is no plugin 'squeese'; did you mean 'squeeze'?\n"),
         (["info", "atack/pgd"], "sparring: there is no kind 'atack'; did you mean 'attack'?\n"),
         (["info", "attack/pdg"], "sparring: there is no attack 'pdg'; did you mean 'pgd'?\n"),
+        (["new", "atack", "x"], "sparring: there is no kind 'atack'; did you mean 'attack'?\n"),
         (["lits"], "sparring: there is no command 'lits'; did you mean 'list'?\n"),
     ],
 )
@@ -158,7 +231,7 @@ def test_bad_input_is_one_line_and_exit_code_2(sparring, args, message):
 
 
 def test_usage_errors_exit_with_2(sparring):
-    for args in (["list", "victim"], ["list", "--jsn"], ["schema"]):
+    for args in (["list", "victim"], ["list", "--jsn"], ["schema"], ["new", "attack"]):
         done = sparring(*args)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr

@@ -177,7 +177,7 @@ NESTED = b"[" * 5000 + b"]" * 5000
     ("bad", "why"),
     [
         (GOOD[: len(GOOD) // 2], "not JSON"),
-        (GOOD.replace(b'"schema_version":1', b'"schema_version":2').rstrip(), "schema_version"),
+        (GOOD.replace(b'"schema_version":2', b'"schema_version":3').rstrip(), "schema_version"),
         (GOOD.replace(b":0.9", b":NaN").rstrip(), "clean-accuracy"),
         (GOOD.replace(b'"repetition":0', b'"repetition":"0"').rstrip(), "repetition"),
         (GOOD.replace(b'"device"', b'"\\u001b[31mred":1,"device"').rstrip(), "�[31mred"),
@@ -272,3 +272,40 @@ except ResultsUnwritable as error:
     results = open_results(tmp_path)
     assert names(results) == ["attack-0", "attack-1"]
     assert results.problems == []
+
+
+def test_lines_of_version_1_are_read_and_written_back_as_they_were(tmp_path: Path) -> None:
+    line = json.loads(encoded(made()))
+    line["schema_version"] = 1
+    text = json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    assert b"source" not in text
+    file = tmp_path / "results" / CELLS
+    file.parent.mkdir()
+    file.write_bytes(text)
+    with open_results(tmp_path) as results:
+        assert (len(results.by_cell), results.problems) == (1, [])
+        assert not results.consolidate()
+    assert file.read_bytes() == text
+
+
+def test_what_is_computed_anew_in_a_later_schema_says_more(tmp_path: Path) -> None:
+    old, new = made().model_copy(update={"schema_version": 1}), sourced("0123456789abcdef")
+    filled(tmp_path, old, new)
+    assert open_results(tmp_path).by_cell[new.cell.id] == new
+    filled(tmp_path, old)
+    assert open_results(tmp_path).by_cell[new.cell.id] == new
+
+
+def sourced(digest: str) -> Record:
+    made_so = made()
+    use = made_so.cell.attack.model_copy(update={"source": digest})
+    return made_so.model_copy(update={"cell": made_so.cell.model_copy(update={"attack": use})})
+
+
+def test_a_record_keeps_the_source_of_its_plugins(tmp_path: Path) -> None:
+    filled(tmp_path, sourced("0123456789abcdef"))
+    (record,) = open_results(tmp_path).by_cell.values()
+    assert (record.cell.attack.source, record.cell.victim.source) == ("0123456789abcdef", None)
+    line = encoded(sourced("0123456789abcdef")).replace(b"0123456789abcdef", b"no digest")
+    with pytest.raises(ValueError, match=r"attack\.source"):
+        Record.model_validate_json(line)

@@ -7,13 +7,14 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from shutil import which
 
 import pytest
 
 from sparring import source_digest
-from sparring.source_digest import WHOLE, Definition, canonical_code, code_closure, code_digest
+from sparring.source_digest import WHOLE, Definition, canonical_code, code_closure, code_digest, plugin_root
 
 PLUGIN = '''
 """A plugin."""
@@ -103,6 +104,12 @@ def test_a_plugin_reaches_the_core_it_imports(package: Path) -> None:
     reached = code_closure(Definition("digested_package.plugin", WHOLE))
     assert Definition("sparring.data", "distortion") in reached
     assert Definition("digested_package.helper", WHOLE) in reached
+
+
+def test_the_code_of_a_plugin_is_that_of_its_module_however_it_is_loaded(package: Path) -> None:
+    plugin = importlib.import_module("digested_package.plugin")
+    root = Definition("digested_package.plugin", WHOLE)
+    assert [plugin_root(load) for load in (plugin.Attack, partial(partial(plugin.Attack), size=1.0))] == [root, root]
 
 
 def test_stage_functions_do_not_cover_each_other() -> None:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from sparring.contracts import Context, DatasetUnavailable
 from sparring.data import ArrayDataset
+from sparring.subset import SubsetParams, balanced_rows
 from sparring_datasets import sparring_datasets
 from sparring_datasets.cifar import Cifar10, Cifar10Params, Cifar10Test
 from sparring_datasets.digits import Digits
 from sparring_datasets.mnist import Mnist
-from sparring_datasets.subset import SubsetParams, balanced_rows
 
 SPECS = {spec.name: spec for spec in sparring_datasets()}
 REAL = os.environ.get("SPARRING_DATA")

@@ -15,10 +15,10 @@ from sparring.contracts import Context
 from sparring.data import ArrayDataset
 from sparring.model import Model, NotOffered
 from sparring.plugin import VictimSpec
+from sparring.subset import SubsetParams
 from sparring.threat import Access
 from sparring.training import Optimiser, Recipe
 from sparring_datasets.digits import Digits
-from sparring_datasets.subset import SubsetParams
 from sparring_victims import cnn, linear_svm, logistic, mlp, random_forest, rbf_svm, sparring_victims
 
 SPECS = {spec.name: spec for spec in sparring_victims()}

@@ -13,6 +13,7 @@ from sparring.cell import format_value
 from sparring.errors import BadInput, near_miss
 from sparring.params import ParamDescription, describe, limits_text, plain_value
 from sparring.plugin import AttackSpec, DefenceSpec, Kind, MetricSpec, Spec, VictimSpec
+from sparring.source_digest import code_digest, plugin_root, short_digest
 from sparring.threat import ALIASES
 from sparring.threat_params import THREAT_INFO, readable, usual_threat
 
@@ -51,11 +52,20 @@ def _facts(entry: Entry) -> dict[str, Any]:
         "distribution": entry.distribution,
         "version": entry.version,
         "revision": spec.revision,
+        "module": plugin_root(spec.load).module,
+        "source": _source(entry),
         "install": install,
         **_of_kind(spec),
         "parameters": [description._asdict() for description in describe(spec.params)],
         **({"threat": _threat_fields(spec)} if isinstance(spec, AttackSpec) else {}),
     }
+
+
+def _source(entry: Entry) -> str | None:
+    try:
+        return short_digest(code_digest(plugin_root(entry.spec.load)))
+    except OSError:
+        return None
 
 
 def _of_kind(spec: Spec) -> dict[str, Any]:
@@ -102,11 +112,18 @@ def _as_text(facts: dict[str, Any]) -> str:
     labels = ("definition", "direction", "unit", "when", "acts", "needs", "offers", "goals", "norms", "install")
     rows = [(label, _listed(facts[label])) for label in labels if facts.get(label)]
     rows.append(("from", f"{facts['distribution']} {facts['version']}, revision {facts['revision']}"))
+    rows.append(("source", _source_text(facts["module"], facts["source"])))
     lines += _columns(rows)
     lines += ["", "  parameters", *(_parameters(facts["parameters"]) or ["    none"])]
     if facts.get("threat"):
         lines += ["", "  threat fields, stated beside the parameters", *_fields(facts["threat"])]
     return "\n".join(lines)
+
+
+def _source_text(module: str, digest: str | None) -> str:
+    if digest is None:
+        return f"{module} cannot be read as source, so its results have no key: boards cannot use it"
+    return f"{module}, digest {digest}"
 
 
 def _parameters(described: list[dict[str, str]]) -> list[str]:

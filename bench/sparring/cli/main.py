@@ -18,7 +18,9 @@ COMMANDS = {
     "explain": ("explain", "Show the stages and keys of one cell."),
     "leaderboard": ("leaderboard", "Render, check and compare leaderboards."),
     "list": ("list_", "List the installed plugins, and what is wrong with any."),
-    "info": ("info", "Explain one plugin: parameters, threat fields, origin."),
+    "info": ("info", "Explain one plugin: parameters, threat fields, origin, source."),
+    "contracts": ("contracts", "Show what a plugin must do: methods, shapes, what it is handed."),
+    "new": ("new", "Start a plugin of your own: a small distribution that works."),
     "check": ("check", "Hold a plugin to its contract: the conformance kit."),
     "schema": ("schema", "Print the JSON Schema of a suite file or a record."),
 }

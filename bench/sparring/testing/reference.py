@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor, nn
 
 from sparring.contracts import Context
+from sparring.data import Poisoned
 from sparring.model import NetworkModel, load_state, untouched_randomness
 from sparring.testing.scene import Scene
 from sparring.training import Recipe
@@ -79,16 +83,50 @@ class CountingModel(NetworkModel):
 
 @lru_cache(maxsize=64)
 def _fitted_state(shape: tuple[int, int, int], classes: int) -> Arrays:
+    return _fit(_plain(shape, classes).train(), epochs=4)
+
+
+@lru_cache(maxsize=64)
+def _poisoned_state(shape: tuple[int, int, int], classes: int) -> Arrays:
+    scene = _plain(shape, classes)
+    return _fit(scene.train().with_delta(backdoor(scene)), epochs=30)
+
+
+def _plain(shape: tuple[int, int, int], classes: int) -> Scene:
     channels, height, width = shape
-    scene = Scene(channels=channels, height=height, width=width, classes=classes)
-    victim = ReferenceVictim(shape, classes)
-    return victim.fit(scene.train(), victim.recipe(), Context(seed=7, device="cpu", scratch=Path())).state()
+    return Scene(channels=channels, height=height, width=width, classes=classes)
+
+
+def _fit(data: ArrayDataset, epochs: int) -> Arrays:
+    victim = ReferenceVictim(data.image_shape, data.classes)
+    recipe = replace(victim.recipe(), epochs=epochs)
+    return victim.fit(data, recipe, Context(seed=7, device="cpu", scratch=Path())).state()
 
 
 def fitted_model(scene: Scene) -> NetworkModel:
     """A network trained for a moment on the scene's training set; a fresh copy each time, so that nobody meets what
     another plugin did to it."""
+    return _restored(scene, _fitted_state)
+
+
+def poisoned_model(scene: Scene) -> NetworkModel:
+    """The same network, trained on the training set with `backdoor` in it until it is right about clean images, and
+    says 0 wherever the bright corner is: inspections have something to find, and repairs to mend."""
+    return _restored(scene, _poisoned_state)
+
+
+def _restored(scene: Scene, state_of: Callable[[tuple[int, int, int], int], Arrays]) -> NetworkModel:
     with untouched_randomness():
         network = ReferenceNetwork(scene.shape, scene.classes)
-        state = _fitted_state(scene.shape, scene.classes)
+        state = state_of(scene.shape, scene.classes)
     return NetworkModel(load_state(network, state).to(scene.device), scene.classes)
+
+
+def backdoor(scene: Scene) -> Poisoned:
+    """What the training set of a defence suffers from: an eighth of the rows of other classes than 0 has a bright
+    corner of 3 x 3 pixels and the label 0."""
+    train = scene.train()
+    rows = np.flatnonzero(train.y != 0)[::8]
+    x = train.rows(rows).x.copy()
+    x[:, :, -3:, -3:] = 1.0
+    return Poisoned(rows, x, np.zeros(len(rows), np.int64))

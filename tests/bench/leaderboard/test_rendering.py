@@ -271,3 +271,18 @@ def test_threat_values_of_a_record_are_plain_and_finite() -> None:
     for value in (float("nan"), 10**400, [1], None, {"a": 1}):
         with pytest.raises(ValueError, match="epsilon is neither"):
             record("pgd", threat={**EVASION, "epsilon": value})
+
+
+def test_pages_do_not_tell_records_with_and_without_sources_apart(tmp_path: Path) -> None:
+    """Digests of sources are provenance: what is shown of version 1 records is what is shown of later ones."""
+    old = [found.model_copy(update={"schema_version": 1}) for found in realistic()]
+    new = [with_sources(found) for found in realistic()]
+    assert new[0].cell.attack.source
+    pages = [render_board(stored(tmp_path / str(n), records), "Digits") for n, records in enumerate((old, new))]
+    assert [page.read_bytes() for page in pages[0]] == [page.read_bytes() for page in pages[1]]
+
+
+def with_sources(found: Record) -> Record:
+    roles = ("dataset", "victim", "attack", "defence")
+    uses = {role: getattr(found.cell, role).model_copy(update={"source": "0123456789abcdef"}) for role in roles}
+    return found.model_copy(update={"cell": found.cell.model_copy(update=uses)})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from sparring.plugin import Kind
 from sparring.testing.acting.attacks import attack
 from sparring.testing.acting.datasets import dataset
+from sparring.testing.acting.defences import defend
 from sparring.testing.acting.metrics import metric
 from sparring.testing.acting.victims import victim
 from sparring.testing.performance import Performance
@@ -17,5 +18,6 @@ PERFORMERS: Mapping[Kind, Callable[[Subject, Scene], Performance]] = {
     Kind.DATASET: dataset,
     Kind.VICTIM: victim,
     Kind.ATTACK: attack,
+    Kind.DEFENCE: defend,
     Kind.METRIC: metric,
 }

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from sparring.testing.check import Check
-from sparring.testing.checks import budgets, datasets, declaration, elsewhere, metrics, running, scenes, victims
+from sparring.testing.checks import (
+    budgets,
+    datasets,
+    declaration,
+    defences,
+    elsewhere,
+    metrics,
+    running,
+    scenes,
+    victims,
+)
 
 CHECKS: tuple[Check, ...] = (
     *declaration.CHECKS,
@@ -13,5 +23,6 @@ CHECKS: tuple[Check, ...] = (
     *datasets.CHECKS,
     *victims.CHECKS,
     *metrics.CHECKS,
+    *defences.CHECKS,
     *elsewhere.CHECKS,
 )

@@ -27,7 +27,7 @@ def declares_what_it_uses(subject: Tryout) -> None:
         raise Violation(
             "it asks the model for nothing but what its declaration names under 'needs'",
             told,
-            "add the access to 'needs', or do without: an attack that asks for less applies to more victims",
+            "add the access to 'needs', or do without: what asks for less applies to more victims",
         )
 
 

@@ -1,4 +1,7 @@
-"""What every data set's parameters have in common: which classes, and how many images. Import-light."""
+"""What every data set's parameters have in common: which classes, and how many images. Import-light.
+
+A data set's params are `SubsetParams`, or a subclass with further fields; its `load` ends in `subset(...)`.
+"""
 
 from __future__ import annotations
 
