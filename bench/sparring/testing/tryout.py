@@ -60,10 +60,11 @@ class Tryout(Subject):
         return frozenset(differing(self.base.seen().answers, self.again.answers))
 
     def differing_from_base(self, answers: Answers) -> list[str]:
-        """Answers that are not those of the plainest scene, the unsteady ones aside."""
+        """Answers that are not those of the plainest scene; none of a plugin whose answers differ from run to run
+        anyway, as others may follow from these."""
         from sparring.testing.fingerprints import differing
 
-        return [name for name in differing(self.base.seen().answers, answers) if name not in self.unsteady]
+        return [] if self.unsteady else differing(self.base.seen().answers, answers)
 
 
 @dataclass(frozen=True, eq=False)

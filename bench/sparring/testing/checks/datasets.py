@@ -60,7 +60,7 @@ def takes_classes_and_limits(subject: Subject) -> None:
         raise Violation(
             "every data set takes classes, limit_train and limit_test",
             f"it does not take {', '.join(lacking)}",
-            "add them to its params: classes: tuple[int, ...] = (), limit_train: int = 0, limit_test: int = 0",
+            "let its params be sparring.subset.SubsetParams, or a subclass; end load with sparring.subset.subset(...)",
         )
 
 
@@ -73,7 +73,7 @@ def heeds_limits(subject: Tryout) -> None:
             raise Violation(
                 "it has at most limit_train training images and limit_test test images",
                 f"{len(part)} images with {name}={limit}",
-                "cut both parts, in a way that does not depend on the seed and keeps the classes balanced",
+                "end load with sparring.subset.subset(...), which cuts both parts and keeps the classes balanced",
             )
 
 
@@ -109,7 +109,7 @@ def _other_classes(seen: str) -> Violation:
     return Violation(
         "'classes' names the original labels that are kept; they become 0, 1, ... in the order given",
         seen,
-        "drop all other rows, renumber the labels, and reorder the class names, in both parts",
+        "end load with sparring.subset.subset(...), which drops rows, renumbers labels and reorders class names",
     )
 
 

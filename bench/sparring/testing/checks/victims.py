@@ -85,7 +85,7 @@ def _other_offers(seen: str) -> Violation:
     )
 
 
-def answers_agree(subject: Tryout) -> None:
+def prefers(subject: Tryout) -> None:
     """One answer is as good as the other: a larger score, probability or logit is the predicted class."""
     from sparring.testing.legality import broken_rule
 
@@ -337,7 +337,7 @@ def uses_what_was_sent(subject: Tryout) -> None:
 
 CHECKS = (
     Check("offers-what-it-says", "its model offers exactly what is declared", offers_what_it_says, _is_victim),
-    Check("answers-agree", "predictions, scores, probabilities and logits agree", answers_agree, _is_victim),
+    Check("predicts-its-largest-score", "scores, probabilities and logits prefer what it predicts", prefers, _is_victim),
     Check(
         "gradients-lead-uphill",
         "its gradients are those of its loss",
