@@ -251,32 +251,22 @@ def test_abandoning_a_run_stops_it_at_once(tmp_path: Path) -> None:
     assert _soon(lambda: _gone(int((tmp_path / "grandchild").read_text())))
 
 
-def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
-    stages = [stage(f"wait{n}", act="wait", seconds=0.2) for n in range(10)]
-    settings = WorkerSettings(store=tmp_path)
-    running = LocalEngine(workers=2, imports=()).run(
-        graph(stages, [one.label for one in stages]), execute, settings, lambda event: None
-    )
-    outcomes = [next(running)[1]]
-    workers = [p for p in psutil.Process().children() if "spawn_main" in _command(p)]
-    workers[0].kill()
-    outcomes += [outcome for _, outcome in running]
-    assert [type(outcome) for outcome in outcomes] == [Done] * 10
-    counts = times_run(tmp_path)
-    assert len(counts) == 10
-    assert sum(counts.values()) <= 12
+def test_a_run_is_reached_from_this_machine_only_and_leaves_no_thread(tmp_path: Path) -> None:
+    def threads() -> set[str]:
+        return {thread.name for thread in threading.enumerate() if not thread.name.startswith("Dask-Offload")}
 
-
-@pytest.mark.e2e
-def test_a_stage_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
-    stages = [stage("a"), stage("b", "a", act="kill_worker"), stage("c", "b"), *(stage(str(n)) for n in range(20))]
-    outcomes, events = run(LocalEngine(2, imports=()), graph(stages, ["c", *map(str, range(20))]), tmp_path)
-    broken = outcomes.pop("c")
-    assert isinstance(broken, Broken)
-    assert (broken.kind, broken.label) == (FailureKind.KILLED, "b")
-    assert broken.error == "every worker that ran it was killed"
-    assert [type(outcome) for outcome in outcomes.values()] == [Done] * 20
-    assert len(ended(events)) == len(set(ended(events)))
+    before = threads()
+    for turn in ("one", "two"):
+        (tmp_path / turn).mkdir()
+        stages = [stage("quick"), stage("loop", act="loop")]
+        running = LocalEngine(workers=2, imports=()).run(
+            graph(stages, ["quick", "loop"]), execute, WorkerSettings(store=tmp_path / turn), lambda event: None
+        )
+        next(running)
+        assert {found.laddr.ip for found in psutil.Process().net_connections()} <= {"127.0.0.1"}
+        running.close()  # type: ignore[attr-defined]
+        assert threads() == before
+        assert not psutil.Process().net_connections()
 
 
 DRIVER = """
@@ -323,7 +313,7 @@ def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def _tree(process: subprocess.Popen[str], folder: Path) -> list[int]:
     found = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
     assert int((folder / "grandchild").read_text()) in found
-    assert len(found) >= 6  # workers, children, their shells, the grandchild
+    assert len(found) == 5  # two children, their shells, the grandchild
     return found
 
 
@@ -343,13 +333,13 @@ def test_interrupting_the_terminal_ends_everything_without_noise(driver: subproc
     assert _soon(lambda: all(_gone(pid) for pid in tree))
 
 
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """A Dask cluster that somebody else runs: two workers of two threads."""
+@pytest.fixture(params=[2], ids=["two threads"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A Dask cluster that somebody else runs: two worker processes, of two threads unless a test wants fewer."""
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=request.param, host="127.0.0.1", dashboard_address=None, silence_logs=50
     ) as found:
         yield found.scheduler_address
 
@@ -366,6 +356,37 @@ def test_a_running_cluster_gives_the_same_outcomes_again_and_again(cluster: str,
         assert broken == {"die": FailureKind.KILLED, "loop": FailureKind.TIMEOUT}
         assert times_run(tmp_path / turn) == dict.fromkeys(goals, 1)
         assert _soon(lambda: not [p for p in psutil.Process().children(True) if "engine.child" in _command(p)])
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("cluster", [1], indirect=True)
+def test_a_killed_worker_costs_nothing_but_time(cluster: str, tmp_path: Path) -> None:
+    stages = [stage(f"wait{n}", act="wait", seconds=0.2) for n in range(10)]
+    settings = WorkerSettings(store=tmp_path)
+    running = DaskEngine(cluster, imports=()).run(
+        graph(stages, [one.label for one in stages]), execute, settings, lambda event: None
+    )
+    outcomes = [next(running)[1]]
+    workers = [p for p in psutil.Process().children() if "spawn_main" in _command(p)]
+    workers[0].kill()
+    outcomes += [outcome for _, outcome in running]
+    assert [type(outcome) for outcome in outcomes] == [Done] * 10
+    counts = times_run(tmp_path)
+    assert len(counts) == 10
+    assert sum(counts.values()) <= 12
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("cluster", [1], indirect=True)
+def test_a_stage_that_kills_every_worker_is_given_up(cluster: str, tmp_path: Path) -> None:
+    stages = [stage("a"), stage("b", "a", act="kill_worker"), stage("c", "b"), *(stage(str(n)) for n in range(20))]
+    outcomes, events = run(DaskEngine(cluster, imports=()), graph(stages, ["c", *map(str, range(20))]), tmp_path)
+    broken = outcomes.pop("c")
+    assert isinstance(broken, Broken)
+    assert (broken.kind, broken.label) == (FailureKind.KILLED, "b")
+    assert broken.error == "every worker that ran it was killed"
+    assert [type(outcome) for outcome in outcomes.values()] == [Done] * 20
+    assert len(ended(events)) == len(set(ended(events)))
 
 
 @pytest.mark.e2e

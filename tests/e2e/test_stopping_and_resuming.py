@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from conftest import User, records, soon
@@ -87,14 +86,10 @@ def test_interrupted_run_says_how_to_go_on_and_leaves_no_process(user: User) -> 
     assert soon(lambda: not user.processes())
 
 
-def test_killed_worker_costs_time_and_a_killed_stage_its_cells(user: User) -> None:
+def test_a_killed_stage_costs_its_own_cells_only(user: User) -> None:
     folder = user.board("robbed", SLOW.replace("0.25", "0.6"))
     process = user.start("run", "robbed", "--workers", "2")
     assert soon(lambda: finished(folder) > 0, 60)
-    workers = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
-    workers[0].kill()
-    before = finished(folder)
-    assert soon(lambda: finished(folder) > before, 60)
     running = user.counted.with_name("counted.pid")  # who began a slow stage last
     running.unlink()
     assert soon(lambda: running.exists() and running.read_text() != "", 20)

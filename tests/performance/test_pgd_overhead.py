@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from sparring.contracts import Aux, Context
+from sparring.engine.limits import ALLOCATOR
 from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Norm, ThreatModel
 from sparring_attacks import pgd
 
-EPSILON, STEPS, ROUNDS = 0.3, 40, 5
+EPSILON, STEPS, ROUNDS = 0.3, 40, 6
 STEP_SIZE = 2.5 * EPSILON / STEPS
 
 
@@ -50,12 +51,22 @@ def by_hand(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """Of CPU, which other jobs of the machine do not count to."""
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
+
+
+@pytest.fixture(scope="module")
+def allocator() -> None:
+    """Memory is kept rather than handed back after every step, as in the processes that run stages."""
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        for option, variable in ((-3, "MMAP_THRESHOLD"), (-1, "TRIM_THRESHOLD"), (-2, "TOP_PAD")):  # of malloc.h
+            libc.mallopt(option, int(ALLOCATOR[f"MALLOC_{variable}_"]))
 
 
 @pytest.mark.performance
+@pytest.mark.usefixtures("allocator")
 @pytest.mark.parametrize(("backend", "limit"), [("torchattacks", 1.05), ("art", 1.25)])
 def test_pgd_costs_what_the_bare_loop_costs(
     benchmark: BenchmarkFixture, tmp_path: Path, backend: str, limit: float
@@ -71,14 +82,16 @@ def test_pgd_costs_what_the_bare_loop_costs(
         view = MeteredModel(model, frozenset({Access.GRADIENTS}))
         return attack.perturb(view, x, y, threat, Aux(), Context(seed=0, device="cpu", scratch=tmp_path))
 
-    bare, plugged = [], []
+    bare: list[float] = []
+    plugged: list[float] = []
 
     def one_round() -> None:
-        bare.append(seconds(lambda: by_hand(model.weights(), x, y)))
-        plugged.append(seconds(by_plugin))
+        turns = [(bare, lambda: by_hand(model.weights(), x, y)), (plugged, by_plugin)]
+        for times, run in turns if len(bare) % 2 else reversed(turns):  # neither always follows the other
+            times.append(seconds(run))
 
     benchmark.pedantic(one_round, rounds=ROUNDS, warmup_rounds=1)
-    ratio = statistics.median(p / b for p, b in zip(plugged[1:], bare[1:], strict=True))
-    benchmark.extra_info |= {"ratio": ratio, "bare": statistics.median(bare), "plugin": statistics.median(plugged)}
-    print(f"{backend}: {ratio:.3f} x {statistics.median(bare):.2f} s")
+    ratio = min(plugged) / min(bare)  # whatever else the machine does only adds to a round
+    benchmark.extra_info |= {"ratio": ratio, "bare": min(bare), "plugin": min(plugged)}
+    print(f"{backend}: {ratio:.3f} x {min(bare):.2f} s")
     assert ratio <= limit

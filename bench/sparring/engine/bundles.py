@@ -11,11 +11,14 @@ from sparring.stage import Done, Sort, Stage, StageOutcome, sort_of
 Bundle = tuple[tuple[int, Chain], ...]
 """Chains, each with its rank in depth-first order."""
 
-SOON: Final = 0.5
+SOON: Final = 1.0
 """Expected seconds of a bundle at most: results are heard of when the whole bundle is done."""
 
-MOST: Final = 8
+MOST: Final = 32
 """Chains of a bundle at most."""
+
+ALIKE: Final = 8
+"""Chains at most, unless one bundle has more, that share a priority, which is where those they lead to must wait."""
 
 ROUNDS: Final = 4
 """Bundles for each slot at least, as long as there are chains: where few are left, each travels alone."""
@@ -41,9 +44,14 @@ class Pace:
         """Seconds of a chain, judged by the longest stages of the same sorts so far; infinite as long as unknown."""
         return sum(self._longest.get(sort_of(stage), float("inf")) for stage in chain.stages)
 
-    def bundles(self, ready: Sequence[tuple[int, Chain]]) -> list[Bundle]:
-        """`ready` in its order, cut so that only what is expected to be over soon shares a bundle."""
-        most = min(MOST, len(ready) // (ROUNDS * self._slots))
+    def bundles(self, ready: Sequence[tuple[int, Chain]], waiting: int) -> list[Bundle]:
+        """`ready` in its order, cut so that only what is expected to be over soon shares a bundle.
+
+        Args:
+            ready: chains that may run, each with its rank.
+            waiting: chains that the cluster has already been given and not finished.
+        """
+        most = min(MOST, (len(ready) + waiting) // (ROUNDS * self._slots))
         made: list[Bundle] = []
         room = 0.0
         for rank, chain in ready:
@@ -58,11 +66,10 @@ class Pace:
 
 
 def together(bundles: Sequence[Bundle]) -> Iterator[list[Bundle]]:
-    """`bundles` in groups of at most `MOST` chains. A group is submitted at once and shares one priority, which few
-    others should have to wait behind."""
+    """`bundles` in groups of at most `ALIKE` chains. A group is submitted at once and shares one priority."""
     group: list[Bundle] = []
     for bundle in bundles:
-        if group and sum(map(len, group)) + len(bundle) > MOST:
+        if group and sum(map(len, group)) + len(bundle) > ALIKE:
             yield group
             group = []
         group.append(bundle)

@@ -17,8 +17,8 @@ Outcomes = tuple[StageOutcome, ...]
 """Of one chain, up to the first stage that broke."""
 
 SAID_EVERY: Final = 0.2
-"""Seconds between two announcements of started stages in a bundle: there they are for people only. A chain that travels
-alone announces each, so that a stage which kills its worker can be told."""
+"""Seconds between two announcements of started stages in a bundle, which are for people only. A chain that travels
+alone may take long, and announces each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class StageRunner(WorkerPlugin):
         """Called by Dask in the worker, when the run or the worker ends."""
         with self._lock:
             self._closed = True
-        for supervisor in self._supervisors.values():
-            supervisor.close()
+            for supervisor in self._supervisors.values():
+                supervisor.close()
 
     def run(self, chains: tuple[tuple[Posted, ...], ...]) -> tuple[Outcomes, ...] | Halt:
         """Run chains one after the other, each up to the first stage that breaks."""
