@@ -16,17 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from sparring.contracts import Context
-<<<<<<< HEAD
 from sparring.subset import SubsetParams
-from sparring.training import Recipe
-from sparring_datasets.mnist import Mnist
-from sparring_victims import cnn, mlp
-=======
 from sparring.training import Optimiser, Recipe
 from sparring.training_loop import train
 from sparring_datasets.mnist import Mnist
-from sparring.subset import SubsetParams
->>>>>>> engine-inproc
 
 pytestmark = [
     pytest.mark.performance,

@@ -337,7 +337,9 @@ def uses_what_was_sent(subject: Tryout) -> None:
 
 CHECKS = (
     Check("offers-what-it-says", "its model offers exactly what is declared", offers_what_it_says, _is_victim),
-    Check("predicts-its-largest-score", "scores, probabilities and logits prefer what it predicts", prefers, _is_victim),
+    Check(
+        "predicts-its-largest-score", "scores, probabilities and logits prefer what it predicts", prefers, _is_victim
+    ),
     Check(
         "gradients-lead-uphill",
         "its gradients are those of its loss",
