@@ -150,12 +150,15 @@ def test_the_tutorial_s_plugins_are_found(reader: Reader) -> None:
     assert "Dong et al. 2018" in reader.do("sparring info momentum")
 
 
-def test_the_tutorial_s_attack_conforms(reader: Reader) -> None:
-    told = reader.said["sparring check momentum"].splitlines()
-    assert "attack momentum" in told[0]
-    assert "sparring-tutorial 0.1.0" in told[0]
+def test_the_tutorial_s_plugins_conform(reader: Reader) -> None:
+    told = reader.said["sparring check momentum mean-filter gratings"].splitlines()
+    plugins = [line for line in told if line and not line.startswith(" ")]
+    assert plugins == [
+        f"{plugin}, of sparring-tutorial 0.1.0"
+        for plugin in ("attack momentum", "defence mean-filter", "dataset gratings")
+    ]
     kept = {line.split()[1] for line in told if line.startswith("  ✓")}
-    assert {"same-seed-same-bytes", "declares-its-needs", "keeps-epsilon", "queries-are-metered"} <= kept
+    assert {"same-seed-same-bytes", "keeps-epsilon", "ignores-neighbours", "heeds-classes"} <= kept
     assert not [line for line in told if line.startswith(("  ✗", "  ·"))]
 
 

@@ -103,7 +103,11 @@ class _Worker:
         if not self._connection.poll(START):
             self.kill()
             raise Impossible(f"a spawned process did not start within {START:g} s")
-        self._connection.recv_bytes()
+        try:
+            self._connection.recv_bytes()
+        except EOFError:  # a script read from standard input cannot be imported again, say
+            self.kill()
+            raise Impossible("a spawned process did not start: it ended at once") from None
 
     def kill(self) -> None:
         if self._process is not None:
