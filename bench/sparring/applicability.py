@@ -49,7 +49,7 @@ def _access_of_attack(cell: Cell, attack: AttackSpec, victim: VictimSpec, defenc
     if (guarded or Act.OWN_FIT in defence.acts) and defence.offers is not None:
         # a defended model cannot offer training access that the victim does not have
         offers, owner = defence.offers | (offers - MODEL_ACCESS), behind
-    elif guarded:  # who has the weights has gone round the guard
+    elif guarded and Access.WEIGHTS in attack.needs & offers:  # who has the weights has gone round the guard
         offers, owner = offers - {Access.WEIGHTS}, behind
     yield from _unmet(attack.name, attack.needs, owner, offers)
 
