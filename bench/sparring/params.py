@@ -8,7 +8,7 @@ tuple is swept: one params object for each of its values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
 from itertools import product
@@ -75,6 +75,15 @@ def info_of(field: Field[Any]) -> ParamInfo:
     """What the field's metadata says of it; empty for a field that was not declared with `param` or `reference`."""
     info = field.metadata.get(PARAM_INFO)
     return info if isinstance(info, ParamInfo) else ParamInfo("")
+
+
+def referred(params: Any) -> Iterator[tuple[Kind, Selection]]:
+    """The plugins that a params instance refers to, one by one; "the victim of the cell itself" is none of them."""
+    for f in fields(params):
+        kind, value = info_of(f).reference, getattr(params, f.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if kind is not None and isinstance(part, Selection) and part.params is not None:
+                yield kind, part
 
 
 def default_of(field: Field[Any]) -> Any:

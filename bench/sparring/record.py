@@ -28,12 +28,18 @@ from sparring.stage import FailureKind
 SCHEMA_VERSION: Final = 2
 """What is written. It rises whenever readers of the version before would refuse a line; every version is still read.
 
-2: `PluginUse.source`. Lines of version 1 say nothing of it, and are written back as they were read.
+2: `source` and `uses` of plugins, and `Provenance.metrics`. Lines of version 1 say nothing of them, and are written
+back as they were read.
 """
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _without(told: dict[str, Any], *names: str) -> dict[str, Any]:
+    """`told` without those of the named fields that say nothing."""
+    return {name: value for name, value in told.items() if value or name not in names}
 
 
 class PluginUse(_Frozen):
@@ -50,13 +56,13 @@ class PluginUse(_Frozen):
         description="first 16 hexadecimal digits of the digest of the code that the plugin may run, as content keys "
         "cover it: its modules and what they use of the core; absent: not known",
     )
+    uses: list[PluginUse] = Field(
+        default_factory=list, description="plugins that the parameters refer to, a surrogate say; absent: none"
+    )
 
     @model_serializer(mode="wrap")
     def _unknown_is_absent(self, fields_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        told: dict[str, Any] = fields_of(self)
-        if self.source is None:
-            del told["source"]
-        return told
+        return _without(fields_of(self), "source", "uses")
 
 
 class CellRecord(_Frozen):
@@ -173,6 +179,15 @@ class Provenance(_Frozen):
     threads: int
     versions: dict[str, str] = Field(default_factory=dict, description="library name -> version")
     commit: str | None = Field(default=None, description="git commit of the working folder, + where it was changed")
+    metrics: dict[str, str] = Field(
+        default_factory=dict,
+        description="'distribution version' -> digest of the sources of its metrics that were measured; "
+        "absent: not known",
+    )
+
+    @model_serializer(mode="wrap")
+    def _unknown_is_absent(self, fields_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(fields_of(self), "metrics")
 
 
 class Record(_Frozen):

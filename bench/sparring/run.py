@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sparring.cell import Cell, Selection
 from sparring.execution import execute
 from sparring.graph import Graph
 from sparring.keys import digest_of, plain
+from sparring.params import referred
 from sparring.plan import Plan, Split
 from sparring.plugin import Act, Kind
 from sparring.provenance import environment
 from sparring.record import CellRecord, Failed, NotApplicable, PluginUse, Provenance, Record, Scored
+from sparring.source_digest import short_digest
 from sparring.stage import Done, Stage, StageEvent, StageOutcome, WorkerSettings
 
 if TYPE_CHECKING:
@@ -145,7 +148,21 @@ class Run:
 
     def _provenance(self, where: Mapping[str, Any]) -> Provenance:
         suite = self.plan.suite
-        return Provenance(suite_digest=suite.digest, root_seed=suite.seed, commit=self.commit, **where)
+        return Provenance(
+            suite_digest=suite.digest, root_seed=suite.seed, commit=self.commit, metrics=self._metrics, **where
+        )
+
+    @cached_property
+    def _metrics(self) -> dict[str, str]:
+        """One digest for the metrics of each distribution."""
+        sources: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+        for plugged in self.plan.blueprint.metrics.values():
+            name = plugged.selection.name
+            entry = self.catalogue.entry(Kind.METRIC, name)
+            sources[f"{entry.distribution} {entry.version}"].append(
+                (name, self.plan.blueprint.source(Kind.METRIC, name))
+            )
+        return {owner: short_digest(digest_of(sorted(found))) for owner, found in sorted(sources.items())}
 
     def _described(self, cell: Cell) -> CellRecord:
         defence = self.catalogue.defence(cell.defence.name)
@@ -173,4 +190,5 @@ class Run:
             distribution=entry.distribution,
             version=entry.version,
             source=self.plan.blueprint.source(kind, selection.name),
+            uses=[self._use(of_kind, used) for of_kind, used in referred(selection.params)],
         )

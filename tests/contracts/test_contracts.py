@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cell_bench import DIGITS, EVALUATION, SMALL_MLP, Board, CellBench
 
+from sparring import __version__
 from sparring.cell import Selection
 from sparring.contracts import Context
 from sparring.data import ArrayDataset
@@ -338,6 +339,18 @@ def test_transfer_through_a_surrogate(bench: CellBench) -> None:
                 found = board.scored(record.cell.id).metrics
                 assert found["accuracy-drop"] > 0.2
                 assert found["forward-queries"] == found["gradient-queries"] == 0
+
+
+def test_records_name_the_plugins_behind_the_plugins(bench: CellBench) -> None:
+    board = bench.run(["logistic"], ["transfer[attack=pgd[steps=10],surrogate=cnn[epochs=4]]", "none"])
+    transfer = board.record("transfer")
+    nested = transfer.cell.attack.uses
+    assert {use.selector for use in nested} == {"pgd[steps=10]", "cnn[epochs=4]"}
+    assert all((use.distribution, len(use.source or "")) == ("sparring", 16) for use in nested)
+    assert board.record("logistic/none").cell.attack.uses == []
+    (owner,) = transfer.provenance.metrics
+    assert owner == f"sparring {__version__}"
+    assert transfer.provenance.metrics == board.record("logistic/none").provenance.metrics
 
 
 def test_more_repetitions_leave_surrogates_as_they_are(bench: CellBench) -> None:
