@@ -8,9 +8,11 @@ from pathlib import Path
 import bad_attacks
 import pytest
 import torch
+from click.testing import CliRunner
 from verdicts import found_against, installed
 
 from sparring.catalogue import discover
+from sparring.cli.check import command
 from sparring.plugin import Kind
 from sparring.testing.checks import CHECKS
 from sparring.testing.tryout import Tryout
@@ -53,3 +55,10 @@ def test_every_check_of_attacks_has_its_bad_attack() -> None:
     attacks = [Tryout.of(catalogue, f"attack/{name}") for name in catalogue.names(Kind.ATTACK)]
     applying = {check.name for check in CHECKS if any(check.applies(attack) for attack in attacks)}
     assert applying == {*BAD, "light-declaration"}
+
+
+def test_a_plugin_that_does_not_run_is_told_once() -> None:
+    done = CliRunner().invoke(command, ["breaks-runs"], standalone_mode=False)
+    assert done.return_value == 1
+    assert done.output.count("does not run") == 1
+    assert "perturb raised ValueError: nothing works (sparring_bad_attacks.py, line " in done.output

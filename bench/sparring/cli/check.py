@@ -53,13 +53,12 @@ def _tried(tryout: Tryout, names: Collection[str]) -> int:
         verdict, why = trial.verdict()
         verdicts.append(verdict)
         click.echo(f"  {_MARKS[verdict]}  {trial.check.name:<{WIDTH}}{trial.check.claim}")
-        for line in why.splitlines():
+        for line in why.splitlines() if verdict is not Verdict.BLOCKED else ():  # its cause is told under 'runs'
             click.echo(f"     {line}")
-    broken, silent = verdicts.count(Verdict.VIOLATED), len(verdicts) - verdicts.count(Verdict.KEPT)
-    told = (
-        f"{len(verdicts) - silent} of {len(verdicts)} checks kept, {broken} broken, {silent - broken} not judged here"
-    )
-    click.echo(f"  {told}\n")
+    kept, broken = verdicts.count(Verdict.KEPT), verdicts.count(Verdict.VIOLATED)
+    why = "because it does not run" if Verdict.BLOCKED in verdicts else "here"
+    silent = len(verdicts) - kept - broken
+    click.echo(f"  {kept} of {len(verdicts)} checks kept, {broken} broken, {silent} not judged {why}\n")
     return broken
 
 
