@@ -24,6 +24,7 @@ PUBLIC = {
     "hookspecs",
     "model",
     "plugin",
+    "stored_file",
     "subset",
     "testing",
     "threat",
@@ -36,7 +37,8 @@ LAYERS: dict[str, set[str]] = {
     # what plugins are made of: knows nothing of catalogues, suites and runs
     "threat": set(),
     "plugin": {"threat"},
-    "cell": {"threat"},
+    "cell": {"stored_file", "threat"},
+    "stored_file": {"errors", "tensors"},
     "hookspecs": set(),
     "errors": set(),
     "data": set(),
@@ -48,8 +50,9 @@ LAYERS: dict[str, set[str]] = {
     "training_loop": {"augmentation", "contracts", "data", "inner_adversary", "model", "optimisation", "training"},
     # what lies on disk: knows no plugin
     "store": {"data", "tensors"},
+    "media": {"atomic", "data", "tensors"},
     "record": {"stage"},
-    "journal": {"atomic", "record"},
+    "journal": {"atomic", "media", "record"},
     # runs stages without knowing what they are
     "graph": {"stage"},
     "engine": {"graph", "stage", "store"},

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from sparring.errors import BadInput, Step, near_miss
@@ -55,6 +56,14 @@ class Limits(_Part):
     ] = None
 
 
+class Kept(StrEnum):
+    """What may be kept beside the numbers, as files in `results/media`."""
+
+    STATE = "state"  # what a poison consists of: marks, or the weights of its generator
+    CURVES = "curves"  # learning curves of the poisoning and of the fit
+    PROJECTION = "projection"  # training and test images in the first two principal components of the last hidden layer
+
+
 class Splits(_Part):
     """Rows cut from the training set before anything is poisoned."""
 
@@ -69,6 +78,9 @@ class Evaluation(_Part):
     trials: int = Field(default=8, ge=1, description="targets drawn for targeted poisoning")
     expectation: int = Field(default=10, ge=1, description="draws averaged by adaptive attacks on randomised guards")
     false_positive_rate: float = Field(default=0.05, gt=0, lt=1, description="at which detectors are thresholded")
+    keep: list[Annotated[Kept, Strict(False)]] = Field(
+        default_factory=list, description="files beside the numbers of poisoned cells: state, curves, projection"
+    )
 
 
 class ExcludedParts(_Part):
