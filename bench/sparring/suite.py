@@ -17,7 +17,7 @@ from sparring.keys import digest_of
 from sparring.located_yaml import read_yaml
 from sparring.plugin import Act, Kind
 from sparring.product import all_cells, expand
-from sparring.suite_file import Evaluation, Limits, Splits, SuiteFile, checked, suite_schema
+from sparring.suite_file import Evaluation, Limits, PaperTable, Splits, SuiteFile, checked, suite_schema
 from sparring.threat import ThreatModel
 from sparring.threat_params import threat_models
 
@@ -60,10 +60,11 @@ class Suite(BaseModel):
     splits: Splits = Splits()
     evaluation: Evaluation = Evaluation()
     exclude: tuple[CellPattern, ...] = ()
+    papers: tuple[PaperTable, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that is run: 64 hexadecimal digits. Title and description do not count."""
+        """SHA-256 of everything that is run: 64 hexadecimal digits. Title, description and papers do not count."""
         content = {
             "name": self.name,
             "seed": self.seed,
@@ -154,8 +155,12 @@ def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue, folder: 
         splits=content.splits,
         evaluation=content.evaluation,
         exclude=tuple(_pattern(raw) for raw in content.exclude),
+        papers=tuple(content.papers),
     )
     _check_clean_rows(suite, catalogue)
+    for number, paper in enumerate(suite.papers):
+        with inside("papers", number, "metric"):
+            catalogue.metric(paper.metric)
     return suite
 
 

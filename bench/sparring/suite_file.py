@@ -92,6 +92,29 @@ class ExcludedParts(_Part):
     defence: str | None = None
 
 
+class PaperValue(_Part):
+    """One number of a paper, and the cells that it is compared with; `*` and `?` are special in the patterns."""
+
+    dataset: str = "*"
+    victim: str = "*"
+    attack: str = "*"
+    defence: str = "none"
+    value: float = Field(description="in percent, as printed")
+    std: float | None = Field(default=None, ge=0, description="the deviation, where the paper prints one")
+    name: str = Field(default="", description="what the paper calls it")
+    note: str = Field(default="", description="on this line alone: what it waits for, say")
+
+
+class PaperTable(_Part):
+    """A table of a paper, shown beside our numbers. Nothing that is run depends on it."""
+
+    source: str = Field(min_length=1, description="author, year, table")
+    metric: str = Field(default="clean-accuracy", description="the one of ours that it is about")
+    error: bool = Field(default=False, description="the paper prints 1 - metric")
+    reading: str = Field(default="", description="how we read what the paper leaves open")
+    values: Annotated[list[PaperValue], Field(min_length=1)]
+
+
 PluginEntry = str | dict[str, dict[str, Any] | None]
 """`pgd`, `pgd[steps=20]`, or `pgd: {steps: 20}`."""
 Several = Annotated[list[PluginEntry], Field(min_length=1)]
@@ -119,6 +142,7 @@ class SuiteFile(_Part):
     limits: Limits = Limits()
     splits: Splits = Splits()
     evaluation: Evaluation = Evaluation()
+    papers: list[PaperTable] = Field(default_factory=list, description="numbers of papers, shown beside ours")
     exclude: list[str | ExcludedParts] = Field(
         default_factory=list, description="globs over `dataset/victim/attack/defence/rN`, or over parts of it"
     )

@@ -1,0 +1,32 @@
+"""What poisoned models say: poisons that work mostly make a model collapse onto a few classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from sparring.leaderboard.table import Board, TableCell
+
+NAMED: Final = 3
+"""Classes that are named."""
+
+
+class Predictions(NamedTuple):
+    """Of one cell, over all repetitions: the most frequent answers, as (class number, share), in falling order."""
+
+    cell: TableCell
+    shares: tuple[tuple[int, float], ...]
+
+
+def predictions(board: Board) -> Iterator[Predictions]:
+    """Of every scored cell whose attack poisons the training set to make clean images be misclassified."""
+    for cell in board.cells:
+        if cell.when == "training" and cell.goal == "availability" and cell.scored:
+            yield Predictions(cell, tuple(_shares(cell)))
+
+
+def _shares(cell: TableCell) -> list[tuple[int, float]]:
+    confusions = [entry.scored.confusion for entry in cell.entries if entry.scored is not None]
+    answers = [sum(row[k] for confusion in confusions for row in confusion) for k in range(len(confusions[0]))]
+    shares = [(k, count / max(1, sum(answers))) for k, count in enumerate(answers)]
+    return sorted(shares, key=lambda found: (-found[1], found[0]))[:NAMED]
