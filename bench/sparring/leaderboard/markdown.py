@@ -17,6 +17,9 @@ from sparring.leaderboard.table import Board, Column, State, Table, TableCell
 LISTED: Final = 15
 """Reasons, errors and warnings that are listed; the page has all."""
 
+COLLAPSED: Final = 5
+"""Poisoned cells whose answers are listed, the most collapsed ones."""
+
 NAMED: Final = 4
 """Cells that are named beside a reason."""
 
@@ -148,10 +151,10 @@ def _details(board: Board) -> Iterator[str]:
             for identifier, example, cells in warned
         ]
         yield _folded("Warnings", items)
-    if answers := list(predictions(board)):
+    if answers := predictions(board):
         rows = [row_of([*_place(found.cell), _answers(found)]) for found in answers]
         head = [row_of(["data set", "victim", "attack", "defence", "most frequent answers"]), row_of([":--"] * 5)]
-        yield _folded("What poisoned models answer to clean test images", head + rows, limit=len(rows) + 2)
+        yield _folded("What poisoned models answer to clean test images", head + rows, limit=COLLAPSED + 2)
     if board.problems or board.strays:
         items = [f"- {escaped(problem)}" for problem in board.problems]
         if board.strays:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from sparring.leaderboard.table import Board, TableCell
@@ -18,11 +17,12 @@ class Predictions(NamedTuple):
     shares: tuple[tuple[int, float], ...]
 
 
-def predictions(board: Board) -> Iterator[Predictions]:
-    """Of every scored cell whose attack poisons the training set to make clean images be misclassified."""
-    for cell in board.cells:
-        if cell.when == "training" and cell.goal == "availability" and cell.scored:
-            yield Predictions(cell, tuple(_shares(cell)))
+def predictions(board: Board) -> list[Predictions]:
+    """Of every scored cell whose attack poisons the training set to make clean images be misclassified; those that
+    collapsed most come first."""
+    poisoned = [c for c in board.cells if c.when == "training" and c.goal == "availability" and c.scored]
+    found = [Predictions(cell, tuple(_shares(cell))) for cell in poisoned]
+    return sorted(found, key=lambda one: -one.shares[0][1])
 
 
 def _shares(cell: TableCell) -> list[tuple[int, float]]:
