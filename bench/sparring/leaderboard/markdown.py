@@ -17,9 +17,6 @@ from sparring.leaderboard.table import Board, Column, State, Table, TableCell
 LISTED: Final = 15
 """Reasons, errors and warnings that are listed; the page has all."""
 
-COLLAPSED: Final = 5
-"""Poisoned cells whose answers are listed, the most collapsed ones."""
-
 NAMED: Final = 4
 """Cells that are named beside a reason."""
 
@@ -152,9 +149,8 @@ def _details(board: Board) -> Iterator[str]:
         ]
         yield _folded("Warnings", items)
     if answers := predictions(board):
-        rows = [row_of([*_place(found.cell), _answers(found)]) for found in answers]
-        head = [row_of(["data set", "victim", "attack", "defence", "most frequent answers"]), row_of([":--"] * 5)]
-        yield _folded("What poisoned models answer to clean test images", head + rows, limit=COLLAPSED + 2)
+        items = [f"- {' × '.join(_place(found.cell))}: {_answers(found)}" for found in answers]
+        yield _folded("Poisoned models that collapsed, and onto which classes", items)
     if board.problems or board.strays:
         items = [f"- {escaped(problem)}" for problem in board.problems]
         if board.strays:

@@ -9,6 +9,9 @@ from sparring.leaderboard.table import Board, TableCell
 NAMED: Final = 3
 """Classes that are named."""
 
+COLLAPSED: Final = 1.5
+"""A model collapsed when its most frequent answer is so many times as frequent as with equal shares."""
+
 
 class Predictions(NamedTuple):
     """Of one cell, over all repetitions: the most frequent answers, as (class number, share), in falling order."""
@@ -18,11 +21,16 @@ class Predictions(NamedTuple):
 
 
 def predictions(board: Board) -> list[Predictions]:
-    """Of every scored cell whose attack poisons the training set to make clean images be misclassified; those that
+    """Of the models that collapsed under an attack on the training set which wants any wrong answers; those that
     collapsed most come first."""
     poisoned = [c for c in board.cells if c.when == "training" and c.goal == "availability" and c.scored]
     found = [Predictions(cell, tuple(_shares(cell))) for cell in poisoned]
-    return sorted(found, key=lambda one: -one.shares[0][1])
+    collapsed = [one for one in found if one.shares[0][1] * _classes(one.cell) >= COLLAPSED]
+    return sorted(collapsed, key=lambda one: -one.shares[0][1])
+
+
+def _classes(cell: TableCell) -> int:
+    return next(len(entry.scored.confusion) for entry in cell.entries if entry.scored is not None)
 
 
 def _shares(cell: TableCell) -> list[tuple[int, float]]:

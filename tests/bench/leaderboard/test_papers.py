@@ -112,5 +112,5 @@ def test_the_readme_says_what_poisoned_models_answer() -> None:
         record("none", "none", 0, scored({"clean-accuracy": 0.9})),
     ]
     text = markdown(aggregate(records))
-    assert "| `digits` | `cnn` | `pixel` | `none` | class 1: 90.0 %, class 0: 10.0 % |" in text
+    assert "- `digits` × `cnn` × `pixel` × `none`: class 1: 90.0 %, class 0: 10.0 %" in text
     assert text.count("class 1:") == 1
