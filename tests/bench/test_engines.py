@@ -313,7 +313,7 @@ def driver(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def _tree(process: subprocess.Popen[str], folder: Path) -> list[int]:
     found = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
     assert int((folder / "grandchild").read_text()) in found
-    assert len(found) == 5  # two children, their shells, the grandchild
+    assert len(found) == 6  # the template, two children, their shells, the grandchild
     return found
 
 

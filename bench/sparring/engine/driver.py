@@ -49,7 +49,7 @@ def drive(client: Client, graph: Graph, setup: Setup, window: int, watch: Watch)
     run = f"sparring-{uuid.uuid4().hex}"
     driver = _Driver(client, run, Frontier(graph), window, watch)
     try:
-        client.register_plugin(StageRunner(run, pickle.dumps(tuple(setup)), setup.settings))
+        client.register_plugin(StageRunner(run, pickle.dumps(tuple(setup)), setup.settings, setup.imports))
     except Exception as problem:
         raise EngineUnavailable(f"the Dask workers cannot run sparring: {problem}") from problem
     try:

@@ -8,12 +8,10 @@ holds its last will: it waits for the supervisor's end, however that comes, and 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import pickle
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,10 +22,11 @@ from typing import Final
 
 import psutil
 
+from sparring.engine.birth import Nursery
 from sparring.engine.child import IDLE, READY, WHERE
 from sparring.engine.failures import Halt, broken, died, too_large, too_long
 from sparring.engine.interface import EngineUnavailable
-from sparring.engine.limits import ALLOCATOR, TICK, descendants, resident, thread_variables
+from sparring.engine.limits import TICK, descendants, resident
 from sparring.stage import FailureKind, StageName, StageOutcome, WorkerSettings
 
 GRACE: Final = 0.25  # seconds past the limit in which a stage that watches its own deadline may stop by itself
@@ -35,8 +34,6 @@ START: Final = 300.0  # seconds in which a child must have imported what it need
 TAIL: Final = 4_000  # bytes of its output that are kept when a child dies
 LOG: Final = 8 << 20  # bytes of output after which a child's log is begun anew
 FAMILY: Final = 20  # ticks between two looks at the memory of what a stage started; listing processes is slow
-_RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sparring.engine.child import main; "
-_RUN += "main(int(sys.argv[1]))"
 _LAST_WILL = 'trap "" HUP INT TERM; read -r _; kill -s KILL -- "-$1"'  # "-KILL --" is refused by dash
 
 
@@ -63,11 +60,13 @@ class Supervisor:
     """Owns one child, and starts another when it is lost. For one thread; `close` may be called from any.
 
     Args:
+        nursery: where children come from.
         setup: `(execute, settings, imports)`, pickled.
         settings: limits and threads.
     """
 
-    def __init__(self, setup: bytes, settings: WorkerSettings) -> None:
+    def __init__(self, nursery: Nursery, setup: bytes, settings: WorkerSettings) -> None:
+        self._nursery = nursery
         self._setup = setup
         self._settings = settings
         self._child: _Child | None = None
@@ -102,34 +101,29 @@ class Supervisor:
         idle = time.monotonic() - self._used
         if self._child is not None and self._child.alive and idle < IDLE / 2:  # else it may be about to end
             return self._child
+        if self._child is not None:
+            self._child.kill()
+        child = _Child(self._nursery)  # takes a while when it is the first; `close` must not wait for that
         with self._lock:
+            self._child = child
             if self._closed:
+                child.kill()
                 raise ChildLost(FailureKind.KILLED, "the run was stopped", "")
-            if self._child is not None:
-                self._child.kill()
-            self._child = _Child(self._settings.threads)
-        self._child.prepare(self._setup)
-        return self._child
+        child.prepare(self._setup)
+        return child
 
 
 class _Child:
     """One life of the process."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, nursery: Nursery) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)
         self._connection, theirs = Pipe()
-        command = [sys.executable, "-P", "-c", _RUN, str(theirs.fileno()), json.dumps(sys.path)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-            env=ALLOCATOR | os.environ | thread_variables(threads) | {"PYTHONHASHSEED": "0"},
-        )
-        theirs.close()
+        try:
+            self._process = nursery.born(theirs.fileno(), self._log.fileno())
+        finally:
+            theirs.close()
         self._seen = psutil.Process(self._process.pid)
         self._will = subprocess.Popen(
             ["/bin/sh", "-c", _LAST_WILL, "sh", str(self._process.pid)],

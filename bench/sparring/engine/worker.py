@@ -9,6 +9,7 @@ from typing import Final
 
 from distributed import Worker, WorkerPlugin, get_worker
 
+from sparring.engine.birth import Nursery
 from sparring.engine.failures import Halt
 from sparring.engine.supervisor import Posted, Supervisor
 from sparring.stage import Broken, StageOutcome, WorkerSettings
@@ -39,16 +40,19 @@ class StageRunner(WorkerPlugin):
         run: the run's name, also the topic under which it says which stages start.
         setup: `(execute, settings, imports)`, pickled.
         settings: limits and threads.
+        imports: modules that children have imported before their first stage.
     """
 
-    def __init__(self, run: str, setup: bytes, settings: WorkerSettings) -> None:
+    def __init__(self, run: str, setup: bytes, settings: WorkerSettings, imports: tuple[str, ...]) -> None:
         self.name = run
         self._setup = setup
         self._settings = settings
+        self._imports = imports
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in the worker."""
         self._worker = worker
+        self._nursery = Nursery(self._imports, self._settings.threads)
         self._supervisors: dict[int, Supervisor] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -60,6 +64,7 @@ class StageRunner(WorkerPlugin):
             self._closed = True
             for supervisor in self._supervisors.values():
                 supervisor.close()
+        self._nursery.close()
 
     def run(self, chains: tuple[tuple[Posted, ...], ...]) -> tuple[Outcomes, ...] | Halt:
         """Run chains one after the other, each up to the first stage that breaks."""
@@ -89,7 +94,7 @@ class StageRunner(WorkerPlugin):
         with self._lock:
             thread = threading.get_ident()
             if thread not in self._supervisors:
-                self._supervisors[thread] = Supervisor(self._setup, self._settings)
+                self._supervisors[thread] = Supervisor(self._nursery, self._setup, self._settings)
                 if self._closed:
                     self._supervisors[thread].close()
             return self._supervisors[thread]

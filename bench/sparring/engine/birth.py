@@ -1,0 +1,150 @@
+"""How the processes that run stages come to life: forked from a template where that is safe, spawned elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from sparring.engine.limits import ALLOCATOR, thread_variables
+
+_NAP: Final = 0.005  # seconds between two looks at a process that is about to end
+_RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sparring.engine.{0} import main; "
+_RUN += "main(int(sys.argv[1]){1})"
+_CHILD = _RUN.format("child", "")
+_TEMPLATE = _RUN.format("template", ", sys.argv[3:]")
+
+
+class Process(Protocol):
+    """As much of `subprocess.Popen` as a supervisor needs. The process leads a group of its own."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | Any: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+class Nursery:
+    """Gives birth to the children of one run. For many threads.
+
+    Args:
+        imports: what children import before their first stage.
+        threads: of each child. With more than one, libraries start threads when they are imported, which no fork
+            survives; children are then spawned.
+    """
+
+    def __init__(self, imports: Sequence[str], threads: int) -> None:
+        self._imports = imports
+        self._threads = threads
+        self._template: _Template | None = None
+        self._fertile = sys.platform == "linux" and threads == 1
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def born(self, connection: int, log: int) -> Process:
+        """A process that serves stages over the socket `connection` and writes to `log`. Raises `OSError`."""
+        if self._fertile:
+            try:
+                return _Forked(self._started(), connection, log)
+            except ConnectionError:  # it ended: by itself because it must not fork, or by a stage's hand
+                self._fertile = False
+        if self._closed:
+            raise OSError("the run was stopped")
+        return _started(_CHILD, connection, log, self._threads)
+
+    def close(self) -> None:
+        """End the template, and with it all that were forked from it. None is made any more."""
+        with self._lock:
+            self._closed = True
+            if self._template is not None:
+                self._template.close()
+
+    def _started(self) -> _Template:
+        with self._lock:
+            if self._closed:
+                raise ConnectionAbortedError
+            if self._template is None:
+                self._template = _Template(self._imports, self._threads)
+            return self._template
+
+
+class _Template:
+    """The process of `sparring.engine.template`, and the talk with it."""
+
+    def __init__(self, imports: Sequence[str], threads: int) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, tempfile.TemporaryFile() as unread:
+            self._process = _started(_TEMPLATE, theirs.fileno(), unread.fileno(), threads, *imports)
+        self._lock = threading.Lock()
+
+    def ask(self, message: bytes, descriptors: Sequence[int] = ()) -> int | None:
+        """The number it answers, if any. Raises `ConnectionError` when it has ended."""
+        from sparring.engine.template import LONGEST
+
+        with self._lock:
+            socket.send_fds(self._control, [message], descriptors)
+            answer = self._control.recv(LONGEST)
+        if not answer:
+            raise ConnectionResetError("the process that children are forked from has ended")
+        return None if answer == b"-" else int(answer)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class _Forked:
+    """A child of the template; a `Process`."""
+
+    def __init__(self, template: _Template, connection: int, log: int) -> None:
+        from sparring.engine.template import FORK
+
+        self._template = template
+        pid = template.ask(FORK, (connection, log))
+        assert pid is not None
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            try:
+                self.returncode = self._template.ask(b"%d" % self.pid)
+            except ConnectionError:
+                self.returncode = -signal.SIGKILL  # which the system sends when a template ends
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        end = None if timeout is None else time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if end is not None and time.monotonic() >= end:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(_NAP)
+        return status
+
+    def send_signal(self, sig: int, /) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+
+def _started(code: str, descriptor: int, log: int, threads: int, *arguments: str) -> subprocess.Popen[bytes]:
+    """A new Python process in a session of its own, which Ctrl-C does not reach."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", code, str(descriptor), json.dumps(sys.path), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[descriptor],
+        start_new_session=True,
+        env=ALLOCATOR | os.environ | thread_variables(threads) | {"PYTHONHASHSEED": "0"},
+    )
