@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from sparring.engine.limits import ALLOCATOR, thread_variables
 
-_NAP: Final = 0.005  # seconds between two looks at a process that is about to end
 _RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sparring.engine.{0} import main; "
 _RUN += "main(int(sys.argv[1]){1})"
 _CHILD = _RUN.format("child", "")
@@ -105,7 +104,7 @@ class _Template:
 
 
 class _Forked:
-    """A child of the template; a `Process`."""
+    """A child of the template; a `Process`. That it lives is seen without asking the template."""
 
     def __init__(self, template: _Template, connection: int, log: int) -> None:
         from sparring.engine.template import FORK
@@ -115,26 +114,31 @@ class _Forked:
         assert pid is not None
         self.pid = pid
         self.returncode: int | None = None
+        self._descriptor = os.pidfd_open(pid)
+        self._end = select.poll()
+        self._end.register(self._descriptor, select.POLLIN)
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            try:
-                self.returncode = self._template.ask(b"%d" % self.pid)
-            except ConnectionError:
-                self.returncode = -signal.SIGKILL  # which the system sends when a template ends
-        return self.returncode
+        return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        end = None if timeout is None else time.monotonic() + timeout
-        while (status := self.poll()) is None:
-            if end is not None and time.monotonic() >= end:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
-            time.sleep(_NAP)
+        status = self._look(None if timeout is None else round(1000 * timeout))
+        if status is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
         return status
 
     def send_signal(self, sig: int, /) -> None:
         if self.poll() is None:
-            os.kill(self.pid, sig)
+            signal.pidfd_send_signal(self._descriptor, sig)
+
+    def _look(self, milliseconds: int | None) -> int | None:
+        if self.returncode is None and self._end.poll(milliseconds):
+            try:
+                self.returncode = self._template.ask(b"%d" % self.pid)
+            except ConnectionError:
+                self.returncode = -signal.SIGKILL  # which the system sends when a template ends
+            os.close(self._descriptor)
+        return self.returncode
 
 
 def _started(code: str, descriptor: int, log: int, threads: int, *arguments: str) -> subprocess.Popen[bytes]:
