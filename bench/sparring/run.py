@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -85,10 +86,11 @@ class Run:
             watch(event, tally)
 
         answered: set[str] = set()
-        for key, outcome in self._outcomes(engine, list(cells), on_event):
-            answered.add(key)
-            for cell in cells[key]:
-                self._note(self._finished(cell, outcome, seconds), cell, tally)
+        with closing(self._outcomes(engine, list(cells), on_event)) as outcomes:  # whatever ends the run, ends it all
+            for key, outcome in outcomes:
+                answered.add(key)
+                for cell in cells[key]:
+                    self._note(self._finished(cell, outcome, seconds), cell, tally)
         missing = set(cells) - answered
         if missing:
             raise RuntimeError(f"the engine left {len(missing)} of {len(cells)} cells without an outcome")
@@ -97,11 +99,10 @@ class Run:
 
     def _outcomes(
         self, engine: Engine, goals: list[str], watch: Callable[[StageEvent], None]
-    ) -> Iterator[tuple[str, StageOutcome]]:
-        if not goals:  # starting processes takes longer than everything else
-            return iter(())
-        graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=goals)
-        return engine.run(graph, execute, self.settings, watch)
+    ) -> Generator[tuple[str, StageOutcome], None, None]:
+        if goals:  # starting processes takes longer than everything else
+            graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=goals)
+            yield from engine.run(graph, execute, self.settings, watch)
 
     def _note(self, record: Record, cell: Cell, tally: Tally) -> None:
         self.results.append(record)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from sparring.contracts import DeadlineExceeded
 from sparring.graph import Graph
 from sparring.stage import Done, Report, RuleBroken, Stage, StageName, WorkerSettings
@@ -133,9 +135,21 @@ def _wait_for_file(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[st
 
 
 def _kill_worker(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
-    os.kill(os.getppid(), signal.SIGKILL)
+    parents = psutil.Process().parents()  # the template, if there is one, is the worker's child
+    next(parent for parent in parents if "spawn_main" in " ".join(parent.cmdline())).kill()
     time.sleep(60)
     return {}
+
+
+def _kill_parent(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
+    assert os.getppid() != mine["spared"]
+    os.kill(os.getppid(), signal.SIGKILL)
+    return {}
+
+
+def _parent(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
+    time.sleep(float(mine["seconds"]))
+    return {"parent": os.getppid(), "pid": os.getpid()}
 
 
 def _unpicklable(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -218,6 +219,52 @@ def test_stages_share_processes_that_have_the_threads_asked_for(tmp_path: Path) 
     assert {value["threads"] for value in values} == {"1"}
     assert 1 <= len({value["pid"] for value in values}) <= 2
     assert not any(value["torch"] for value in values)
+
+
+forks = pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
+
+
+def _values(outcomes: dict[str, StageOutcome]) -> dict[str, dict[str, Any]]:
+    return {label: dict(found.value) for label, found in outcomes.items() if isinstance(found, Done) and found.value}
+
+
+@forks
+def test_what_children_import_is_imported_once_for_all_of_them(tmp_path: Path) -> None:
+    stages = [stage(f"wait{n}", act="parent", seconds=1) for n in range(2)]
+    stages += [stage("die", act="die"), stage("last", act="parent", seconds=0)]
+    outcomes, _ = run(LocalEngine(workers=2), graph(stages, ["wait0", "wait1", "die", "last"]), tmp_path)
+    assert isinstance(outcomes["die"], Broken)
+    values = _values(outcomes).values()
+    assert len(values) == 3
+    assert len({value["parent"] for value in values}) == 1
+    assert len({value["pid"] for value in values}) >= 2
+    assert os.getpid() not in {value["parent"] for value in values}
+
+
+def test_what_starts_threads_is_imported_by_every_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "starts_threads.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(9,)).start()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    engine = LocalEngine(workers=1, imports=("starts_threads",))
+    outcomes, _ = run(engine, graph([stage("a", act="parent", seconds=0)], ["a"]), tmp_path)
+    assert _values(outcomes)["a"]["parent"] == os.getpid()
+
+
+@forks
+def test_a_stage_that_kills_its_parent_harms_nobody(tmp_path: Path) -> None:
+    stages = [stage("other", act="wait_for_file", file="go on"), stage("kill", act="kill_parent", spared=os.getpid())]
+    stages += [stage("die", "kill", act="die"), stage("after", "kill", act="parent", seconds=0)]
+    outcomes: dict[str, StageOutcome] = {}
+    one = graph(stages, ["die", "after", "other"])
+    engine = LocalEngine(workers=2, imports=())
+    for goal, outcome in engine.run(one, execute, WorkerSettings(store=tmp_path), lambda event: None):
+        outcomes[one.stages[goal].label] = outcome
+        if len(outcomes) == 2:
+            (tmp_path / "go on").touch()
+    assert isinstance(outcomes["die"], Broken)
+    assert isinstance(outcomes["other"], Done)
+    assert _values(outcomes)["after"]["parent"] == os.getpid()
 
 
 def test_the_serial_engine_outside_the_main_thread(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sparring.engine.limits import ALLOCATOR, thread_variables
 
+START: Final = 300.0  # seconds in which a process must have imported what it needs
 _RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sparring.engine.{0} import main; "
 _RUN += "main(int(sys.argv[1]){1})"
 _CHILD = _RUN.format("child", "")
@@ -47,7 +48,7 @@ class Nursery:
         self._imports = imports
         self._threads = threads
         self._template: _Template | None = None
-        self._fertile = sys.platform == "linux" and threads == 1
+        self._fertile = threads == 1 and _forks()
         self._closed = False
         self._lock = threading.Lock()
 
@@ -63,7 +64,7 @@ class Nursery:
         return _started(_CHILD, connection, log, self._threads)
 
     def close(self) -> None:
-        """End the template, and with it all that were forked from it. None is made any more."""
+        """End the template. No child is made any more."""
         with self._lock:
             self._closed = True
             if self._template is not None:
@@ -83,6 +84,7 @@ class _Template:
 
     def __init__(self, imports: Sequence[str], threads: int) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(START)
         with theirs, tempfile.TemporaryFile() as unread:
             self._process = _started(_TEMPLATE, theirs.fileno(), unread.fileno(), threads, *imports)
         self._lock = threading.Lock()
@@ -114,6 +116,7 @@ class _Forked:
         assert pid is not None
         self.pid = pid
         self.returncode: int | None = None
+        self._lock = threading.Lock()
         self._descriptor = os.pidfd_open(pid)
         self._end = select.poll()
         self._end.register(self._descriptor, select.POLLIN)
@@ -132,13 +135,25 @@ class _Forked:
             signal.pidfd_send_signal(self._descriptor, sig)
 
     def _look(self, milliseconds: int | None) -> int | None:
-        if self.returncode is None and self._end.poll(milliseconds):
-            try:
-                self.returncode = self._template.ask(b"%d" % self.pid)
-            except ConnectionError:
-                self.returncode = -signal.SIGKILL  # which the system sends when a template ends
-            os.close(self._descriptor)
-        return self.returncode
+        with self._lock:
+            if self.returncode is None and self._end.poll(milliseconds):
+                try:
+                    self.returncode = self._template.ask(b"%d" % self.pid)
+                except ConnectionError:
+                    self.returncode = -signal.SIGKILL  # nobody knows any more; what ended the template is likely
+                os.close(self._descriptor)
+            return self.returncode
+
+
+def _forks() -> bool:
+    """Whether this system forks processes that others may watch: Linux, from 5.3 on."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 def _started(code: str, descriptor: int, log: int, threads: int, *arguments: str) -> subprocess.Popen[bytes]:

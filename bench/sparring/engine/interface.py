@@ -12,8 +12,8 @@ Watch = Callable[[StageEvent], None]
 """Told, in the thread that consumes the run, about stages that start (best effort) and about every stage that ended,
 exactly once each. The stages of a fused chain end together as far as it can tell."""
 
-IMPORTS: Final = ("torch",)
-"""Modules that a process imports before the clock of its first stage starts."""
+IMPORTS: Final = ("torch", "sparring.stages", "scipy.stats")
+"""Modules that a process imports before the clock of its first stage starts: what nearly every board needs."""
 
 
 class EngineUnavailable(RuntimeError):

@@ -22,7 +22,7 @@ from typing import Final
 
 import psutil
 
-from sparring.engine.birth import Nursery
+from sparring.engine.birth import START, Nursery
 from sparring.engine.child import IDLE, READY, WHERE
 from sparring.engine.failures import Halt, broken, died, too_large, too_long
 from sparring.engine.interface import EngineUnavailable
@@ -30,7 +30,6 @@ from sparring.engine.limits import TICK, descendants, resident
 from sparring.stage import FailureKind, StageName, StageOutcome, WorkerSettings
 
 GRACE: Final = 0.25  # seconds past the limit in which a stage that watches its own deadline may stop by itself
-START: Final = 300.0  # seconds in which a child must have imported what it needs
 TAIL: Final = 4_000  # bytes of its output that are kept when a child dies
 LOG: Final = 8 << 20  # bytes of output after which a child's log is begun anew
 FAMILY: Final = 20  # ticks between two looks at the memory of what a stage started; listing processes is slow
@@ -101,8 +100,10 @@ class Supervisor:
         idle = time.monotonic() - self._used
         if self._child is not None and self._child.alive and idle < IDLE / 2:  # else it may be about to end
             return self._child
-        if self._child is not None:
-            self._child.kill()
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
+                self._child = None
         child = _Child(self._nursery)  # takes a while when it is the first; `close` must not wait for that
         with self._lock:
             self._child = child

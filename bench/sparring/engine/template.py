@@ -3,15 +3,14 @@
 It answers one message at a time over a socket: `FORK` with two descriptors, a child's socket and its log, gets the
 pid of a new child; a pid gets the status of that child's end, or nothing while it lives. It runs no stage and calls
 nothing of what it imports, so that no thread and no CUDA context is there when it forks. When the other end of the
-socket closes it ends, and its children with it.
+socket closes it ends; its children are their supervisors' to end.
 """
 
 from __future__ import annotations
 
-import ctypes
+import gc
 import importlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,6 @@ from sparring.engine import child
 FORK: Final = b"fork"
 LONGEST: Final = 32  # bytes of a message
 _TASKS: Final = "/proc/self/task"
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def main(descriptor: int, imports: Sequence[str]) -> None:
@@ -33,6 +31,7 @@ def main(descriptor: int, imports: Sequence[str]) -> None:
     for module in imports:
         with suppress(Exception):  # a child tries again, and says what is wrong
             importlib.import_module(module)
+    gc.freeze()  # children neither walk nor copy what was imported
     connection = _served(control) if _alone() else None
     if connection is not None:
         child.main(connection)
@@ -53,10 +52,10 @@ def _served(control: socket.socket) -> int | None:
         if message != FORK:
             control.send(_status(int(message)))
             continue
-        template, pid = os.getpid(), os.fork()
+        pid = os.fork()
         if pid == 0:
             control.close()
-            return _born(template, *descriptors)
+            return _born(*descriptors)
         os.setpgid(pid, pid)  # here and in the child: whoever is first, it is done before anybody may kill the group
         for received in descriptors:
             os.close(received)
@@ -68,11 +67,8 @@ def _status(pid: int) -> bytes:
     return b"%d" % os.waitstatus_to_exitcode(status) if found else b"-"
 
 
-def _born(template: int, connection: int, log: int) -> int:
-    """Become a process of its own: a group, an output, and an end with the template's."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != template:
-        sys.exit("the process that it was forked from has ended")
+def _born(connection: int, log: int) -> int:
+    """Become a process of its own, with a group and an output; returns the descriptor of its socket."""
     os.setpgid(0, 0)
     for standard in (1, 2):
         os.dup2(log, standard)
