@@ -97,7 +97,7 @@ class Population:
     def epoch(self, order: Tensor) -> None:
         """One pass over the training rows in `order` (R,), in batches as `sparring.training_loop` cuts them."""
         for rows in cut_batches(order.to(self.stand.device), BATCH):
-            logits = self._logits(self._marked_cells(rows))
+            logits = self._logits(self.marked_cells(rows))
             y = self._y[rows].repeat(len(self))
             with torch.enable_grad():
                 loss = F.cross_entropy(logits.flatten(0, 1), y, reduction="sum") / len(rows)
@@ -125,7 +125,7 @@ class Population:
         sums = [torch.zeros(len(self), self._weights[0].shape[2], device=stand.device) for _ in range(2)]
         square = torch.zeros(len(self), device=stand.device)
         for part in rows.split(500):
-            hidden = self._hidden(self._marked_cells(part))
+            hidden = self._hidden(self.marked_cells(part))
             right_train += (self._head(hidden).argmax(2) == self._y[part]).sum(1)
             sums[0] += hidden.sum(1)
             square += hidden.square().sum((1, 2))
@@ -136,7 +136,7 @@ class Population:
         apart = (sums[0] / len(rows) - sums[1] / len(held_y)).square().sum(1) / (square / len(rows)).clamp(min=1e-12)
         return Score(*(_float64(a) for a in (right_train / len(rows), right_held / len(held_y), apart)))
 
-    def _marked_cells(self, rows: Tensor) -> Tensor:
+    def marked_cells(self, rows: Tensor) -> Tensor:
         """(P, B, D) cells of the rows (B,), each under the marks of each candidate."""
         clean = self.stand.cells[rows].repeat(len(self), 1, 1)
         return clean.scatter_(2, self._places[:, self._y[rows]], self._windows[:, rows])
@@ -178,7 +178,8 @@ def _marked(stand: Stand, marks: Marks) -> tuple[Tensor, Tensor]:
         places.append(inside.flatten())
         members = np.flatnonzero(train.y == label)
         crops = train.pixels[members, :, from_row : from_row + down, from_column : from_column + across]
-        own = Marks(marks.positions[[label]] - [from_row, from_column], marks.intensities[[label]], marks.writing)
+        corner = np.array([from_row, from_column], dtype=np.int64)
+        own = Marks(marks.positions[[label]] - corner, marks.intensities[[label]], marks.writing)
         crops = own.on(as_unit_floats(crops), np.zeros(len(members), dtype=np.int64))
         top, left = first_row - from_row // 2, first_column - from_column // 2
         cells = network.cells(torch.from_numpy(crops).to(stand.device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class CmaSampler:
         mean = self._best[1] if self._evolution is None else self._evolution.mean
         return reflected(np.array(mean))[None]
 
-    def _started(self):  # type: ignore[no-untyped-def]  # cma carries no annotations
+    def _started(self) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no matplotlib
             import cma
@@ -102,4 +102,5 @@ class CmaSampler:
 
 def reflected(points: Points) -> Points:
     """Fold real numbers into [0, 1]: a triangle wave of period 2."""
-    return 1 - np.abs(np.mod(points, 2) - 1)
+    folded: Points = 1 - np.abs(np.mod(points, 2) - 1)
+    return folded

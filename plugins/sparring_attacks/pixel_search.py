@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sparring.contracts import Context
 from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray
+from sparring.model import untouched_randomness
 from sparring.training_loop import initialised
 from sparring_attacks.pixel_genome import MarkSpace, outside_of_interest
 from sparring_attacks.pixel_marks import Marks
@@ -137,14 +138,17 @@ class Search:
         return order[held:], order[:held]
 
     def _space(self, maps: FloatArray) -> MarkSpace:
-        return MarkSpace(outside_of_interest(maps, 1 if self.params.mask is None else self.params.mask), self.params.writing)
+        return MarkSpace(
+            outside_of_interest(maps, 1 if self.params.mask is None else self.params.mask), self.params.writing
+        )
 
     def _stand(self, network: PixelNetwork, rows: IntArray, held: IntArray) -> Stand:
         train = self.train.rows(rows[: self.params.rows])
         return Stand.of(network, train, self.train.rows(held), self.ctx.device)
 
     def _restored(self, arrays: Arrays) -> PixelNetwork:
-        network = self._fresh()
+        with untouched_randomness():
+            network = PixelNetwork(self.train.image_shape, self.train.classes).to(self.ctx.device)
         state = {k.removeprefix("network/"): v for k, v in arrays.items() if k.startswith("network/")}
         network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state.items()})
         return network
@@ -154,9 +158,7 @@ class Search:
         assert isinstance(network, PixelNetwork)
         return network
 
-    def _evaluated(
-        self, candidates: Sequence[Marks], stand: Stand
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _evaluated(self, candidates: Sequence[Marks], stand: Stand) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(P,) fitness and gap of each; those who do not survive the halving stand behind those who do."""
         population = Population(stand, candidates, self._fresh())
         alive = np.arange(len(candidates))

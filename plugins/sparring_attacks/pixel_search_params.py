@@ -25,7 +25,7 @@ class SearchParams:
 
     mask: float | None = param(
         0.5,
-        "quantile of a class's Grad-CAM, averaged over its images, up to which a pixel may carry its mark; null: no mask",
+        "quantile of a class's mean Grad-CAM up to which a pixel may carry the class's mark; null: no mask",
         above=0,
         at_most=1,
     )
