@@ -31,13 +31,16 @@ class MarkSpace:
     def marks(self, point: NDArray[np.float64]) -> Marks:
         """The marks that a point (3K,) of the unit cube names: all rows, then all columns, then all intensities.
 
-        A row u lies at u H, a column at u W; the pixel is the allowed one whose centre is nearest.
+        A row u lies at u H, a column at u W; the pixel is the allowed one whose centre is nearest. An intensity u is
+        2 u - 1/2, clipped: black and white, the strongest marks and none at all, are a quarter of the cube each, because
+        steps that are drawn from a continuum never meet its ends.
         """
         classes, height, width = self.allowed.shape
         row, column, intensity = point.reshape(3, classes)
         wanted = np.stack([row * height, column * width], axis=1) - 0.5
         nearest = [_nearest(allowed, place) for allowed, place in zip(self.allowed, wanted, strict=True)]
-        return Marks(np.array(nearest, dtype=np.int64), intensity.astype(np.float32), self.writing)
+        strength = np.clip(2 * intensity - 0.5, 0, 1).astype(np.float32)
+        return Marks(np.array(nearest, dtype=np.int64), strength, self.writing)
 
 
 def _nearest(allowed: NDArray[np.bool_], place: NDArray[np.float64]) -> NDArray[np.int64]:
