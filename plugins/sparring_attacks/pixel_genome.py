@@ -32,8 +32,8 @@ class MarkSpace:
         """The marks that a point (3K,) of the unit cube names: all rows, then all columns, then all intensities.
 
         A row u lies at u H, a column at u W; the pixel is the allowed one whose centre is nearest. An intensity u is
-        2 u - 1/2, clipped: black and white, the strongest marks and none at all, are a quarter of the cube each, because
-        steps that are drawn from a continuum never meet its ends.
+        2 u - 1/2, clipped: black and white, the strongest marks and none at all, have a quarter of the cube each;
+        draws from a continuum would never meet them.
         """
         classes, height, width = self.allowed.shape
         row, column, intensity = point.reshape(3, classes)
