@@ -27,7 +27,7 @@ REACH = 2  # two 3 x 3 convolutions carry a pixel this far
 WINDOW = 3  # pooled cells, along each side, that lie within reach of a pixel
 CROP = 10  # pixels, along each side, that these cells depend on
 RATE = 1e-3
-BATCH = 128
+BATCH = 64  # on few rows, so that three passes are long enough to tell candidates apart
 
 
 @dataclass(frozen=True, eq=False)

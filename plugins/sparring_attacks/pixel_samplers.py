@@ -53,7 +53,9 @@ class CmaSampler:
     """CMA-ES (Hansen 2016, The CMA evolution strategy: a tutorial, arXiv 1604.00772) on the whole space, folded into
     the unit cube by reflection at its sides.
 
-    The first `scouts` populations are uniform; the best of their points is where the evolution starts.
+    The covariance stays diagonal (Ros & Hansen 2008, A simple modification in CMA-ES): a full one of 3K numbers is not
+    learnt in the generations that a search can afford. The first `scouts` populations are uniform; the best of their
+    points is where the evolution starts.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class CmaSampler:
         options = {
             "popsize": self._population,
             "randn": lambda *shape: self._rng.standard_normal(shape),
+            "CMA_diagonal": True,
             "seed": np.nan,  # leaves numpy's global generator alone
             "verbose": -9,
         }

@@ -99,7 +99,9 @@ class Search:
             history.gaps.append(gaps)
             if (generation + 1) % self.params.refresh == 0 and generation + 1 < self.params.generations:
                 centre = [*sampler.centre(), *history.best(1)][0]
-                network, gap = self._trained(space.marks(centre), rows[: self.params.rows], held, self.params.epochs)
+                network, gap = self._trained(
+                    space.marks(centre), rows[: self.params.network_rows], held, self.params.epochs
+                )
                 history.network_gaps.append(gap)
                 stand = self._stand(network, rows, held)
             self.ctx.checkpoint(_checkpoint(seed, maps, network, history))
@@ -122,7 +124,7 @@ class Search:
         """
         seed = int(self.ctx.rng.integers(2**31))
         rows, held = self._split(seed)
-        rows = rows[: self.params.rows]
+        rows = rows[: self.params.network_rows]
         clean = fitted(self.train.rows(rows), self.params.epochs, self.inner)
         maps = class_activation_maps(clean, self.train.rows(rows), self.ctx.device)
         space = self._space(maps)

@@ -29,12 +29,13 @@ class SearchParams:
         above=0,
         at_most=1,
     )
-    population: int = param(24, "candidates of a generation, trained at once", at_least=2)
-    generations: int = param(40, "how often the sampler is asked", at_least=1)
-    rows: int = param(10_000, "training images that proxies are trained on, at most", at_least=1)
+    population: int = param(16, "candidates of a generation, trained at once", at_least=2)
+    generations: int = param(120, "how often the sampler is asked", at_least=1)
+    rows: int = param(3_000, "training images that proxies are trained on, at most", at_least=1)
     epochs: int = param(3, "passes over them; after the first the better half of the candidates goes on", at_least=1)
     held_out: int = param(3_000, "further training images that the gap is measured on, at most", at_least=1)
-    refresh: int = param(5, "generations for which proxies share their convolutions", at_least=1)
+    refresh: int = param(10, "generations for which proxies share their convolutions", at_least=1)
+    network_rows: int = param(6_000, "training images of the network that these convolutions are of", at_least=1)
     divergence: float = param(0.0, "weight of the domain divergence in the fitness", at_least=0)
     finalists: int = param(4, "candidates, beside the search's centre, judged again at the end", at_least=1)
     final_rows: int = param(20_000, "training images of these last trainings, at most", at_least=1)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params(SearchParams):
-    sigma: float = param(0.25, "first step size of CMA-ES; rows, columns and intensities span 1", above=0)
-    scouts: int = param(2, "generations drawn uniformly; CMA-ES starts from the best of them", at_least=0)
+    sigma: float = param(0.12, "first step size of CMA-ES; rows, columns and intensities span 1", above=0)
+    scouts: int = param(8, "generations drawn uniformly; CMA-ES starts from the best of them", at_least=0)
 
 
 class SinglePixel(SearchedPixel[Params]):

@@ -16,7 +16,7 @@ from sparring.training import Recipe
 from sparring.training_loop import train
 from sparring_attacks.pixel_marks import Marks
 from sparring_attacks.pixel_networks import PixelNetwork
-from sparring_attacks.pixel_proxies import Population, Stand
+from sparring_attacks.pixel_proxies import BATCH, Population, Stand
 
 pytestmark = [pytest.mark.performance, pytest.mark.timeout(300)]
 
@@ -60,7 +60,7 @@ def test_a_candidate_of_a_population_costs_a_third_of_a_proxy_alone(tmp_path: Pa
     def alone(network: PixelNetwork) -> None:
         marked = ArrayDataset(candidates[0].on(fit.x, fit.y), fit.y, fit.class_names)
         ctx = Context(seed=0, device="cpu", scratch=tmp_path)
-        train(network, marked, Recipe(epochs=EPOCHS), ctx)
+        train(network, marked, Recipe(epochs=EPOCHS, batch_size=BATCH), ctx)
         with torch.no_grad():
             for images in (marked.x[:HELD], held.x):
                 network(torch.from_numpy(np.array(images)))

@@ -16,7 +16,7 @@ from sparring.training_loop import train
 from sparring_attacks.pixel_genome import MarkSpace, outside_of_interest
 from sparring_attacks.pixel_marks import Marks
 from sparring_attacks.pixel_networks import PixelNetwork, class_activation_maps, fitted
-from sparring_attacks.pixel_proxies import Population, Stand
+from sparring_attacks.pixel_proxies import BATCH, Population, Stand
 from sparring_attacks.pixel_samplers import CmaSampler, UniformSampler
 from sparring_attacks.random_search_pixel import Params as RandomParams
 from sparring_attacks.random_search_pixel import RandomSearchPixel
@@ -77,7 +77,7 @@ def test_a_population_trains_as_each_of_its_proxies_would_alone(context, digits)
         alone = FrozenConvolutions((1, 8, 8), 10)
         alone.load_state_dict(body.state_dict())
         marked = ArrayDataset(marks.on(data.x, data.y), data.y, data.class_names)
-        train(alone, marked, Recipe(epochs=3), context(7))
+        train(alone, marked, Recipe(epochs=3, batch_size=BATCH), context(7))
         accuracy = [(alone(torch.from_numpy(d.x)).argmax(1).numpy() == d.y).mean() for d in (marked, held)]
         assert score.train_accuracy[number] == pytest.approx(accuracy[0], abs=0.005)
         assert score.held_accuracy[number] == pytest.approx(accuracy[1], abs=0.005)
