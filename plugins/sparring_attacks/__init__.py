@@ -11,11 +11,14 @@ from sparring_attacks import (
     badnets,
     fgsm,
     gaussian_noise,
+    hand_placed_pixel,
     jacobsen_pixel,
     label_flip,
     none,
     pgd,
     random_pixel,
+    random_search_pixel,
+    single_pixel,
     uniform_noise,
 )
 
@@ -40,6 +43,9 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         label_flip.SPEC,
         random_pixel.SPEC,
         jacobsen_pixel.SPEC,
+        hand_placed_pixel.SPEC,
+        random_search_pixel.SPEC,
+        single_pixel.SPEC,
         badnets.SPEC,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Goal, ThreatModel, When
-from sparring_attacks.pixel_marks import WRITINGS, Marks, check_room, intensities
+from sparring_attacks.pixel_marks import WRITINGS, Marks, check_room, distinct, intensities
 
 if TYPE_CHECKING:
     from sparring.contracts import Aux, Context
@@ -19,9 +19,8 @@ DEFAULT_FRACTION = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    layout: str = param("row", "rule from class to place", choices=("row", "column", "circle"))
+    layout: str = param("row", "rule from class to place", choices=("row", "column"))
     line: int = param(0, "number of the row or column that the marks lie in", at_least=0)
-    radius: float = param(0.34, "of the circle around the centre, of the image's shorter side", above=0, at_most=0.5)
     intensity: float | None = param(1.0, "brightness of the marks; null: drawn for each class", at_least=0, at_most=1)
     writing: str = param("set", "whether a mark replaces the pixel or is added to it", choices=WRITINGS)
 
@@ -30,9 +29,8 @@ class JacobsenPixel:
     """Positions by class. Chaudhury 2020, who compares with it, says only that one added pixel encodes the class, so
     the rule is a parameter.
 
-    `row` and `column`: evenly along one line (line 0: the border, the reading taken by default). `circle`: evenly
-    on a circle around the centre, a hand-placed layout among the strokes and much stronger; radius 0.34 is 9.5 pixels
-    of 28. Where two classes fall on one pixel, the later one takes the nearest free pixel.
+    Evenly along one line (line 0: the border, the reading taken by default). Where two classes fall on one pixel, the
+    later one takes the nearest free pixel.
     """
 
     def __init__(self, params: Params) -> None:
@@ -57,34 +55,16 @@ class JacobsenPixel:
         line = np.full(classes, self.params.line)
         if self.params.layout == "row":
             wanted = np.stack([line, (turn * width).astype(int)], axis=1)
-        elif self.params.layout == "column":
-            wanted = np.stack([(turn * height).astype(int), line], axis=1)
         else:
-            radius = self.params.radius * min(height, width)
-            angle = 2 * np.pi * np.arange(classes) / classes
-            centre = np.array([(height - 1) / 2, (width - 1) / 2])
-            wanted = np.rint(centre + radius * np.stack([-np.cos(angle), np.sin(angle)], axis=1)).astype(int)
+            wanted = np.stack([(turn * height).astype(int), line], axis=1)
         if (wanted < 0).any() or (wanted >= [height, width]).any():
             raise ValueError(f"{self.params.layout} {self.params.line} lies outside images of {height} x {width}")
-        return _distinct(wanted, height, width)
+        return distinct(wanted, height, width)
 
     def probes(
         self, x: FloatArray, y: IntArray, state: Arrays, ctx: Context
     ) -> Mapping[str, tuple[FloatArray, IntArray]]:
         return Marks.from_state(state, self.params.writing).probes(x, y)
-
-
-def _distinct(wanted: IntArray, height: int, width: int) -> IntArray:
-    """`wanted`, each position that is already taken replaced by the nearest free one."""
-    import numpy as np
-
-    free = np.argwhere(np.ones((height, width), dtype=bool))
-    taken = []
-    for position in wanted:
-        nearest = int(((free - position) ** 2).sum(axis=1).argmin())
-        taken.append(free[nearest])
-        free = np.delete(free, nearest, axis=0)
-    return np.array(taken, dtype=np.int64)
 
 
 SPEC = AttackSpec(

@@ -88,3 +88,16 @@ def check_room(classes: int, height: int, width: int) -> None:
     """Raises `ValueError` when the image has fewer pixels than there are classes."""
     if classes > height * width:
         raise ValueError(f"{classes} classes need {classes} pixels; the images have {height} x {width}")
+
+
+def distinct(wanted: IntArray, height: int, width: int) -> IntArray:
+    """(K, 2) `wanted`, each position that is already taken replaced by the nearest free one."""
+    import numpy as np
+
+    free = np.argwhere(np.ones((height, width), dtype=bool))
+    taken = []
+    for position in wanted:
+        nearest = int(((free - position) ** 2).sum(axis=1).argmin())
+        taken.append(free[nearest])
+        free = np.delete(free, nearest, axis=0)
+    return np.array(taken, dtype=np.int64)

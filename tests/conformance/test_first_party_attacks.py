@@ -6,7 +6,15 @@ from sparring.catalogue import discover
 from sparring.plugin import Kind
 from sparring.testing import Trial, parametrize_plugins
 
-ATTACKS = [f"attack/{entry.spec.name}" for entry in discover().entries(Kind.ATTACK) if entry.distribution == "sparring"]
+SMALL_SEARCH = "population=4,generations=3,finalists=1,refresh=2"
+REDUCED = {"single-pixel": f"[{SMALL_SEARCH},scouts=1]", "random-search-pixel": f"[{SMALL_SEARCH}]"}
+"""Budgets of searches whose defaults take minutes, also on the kit's few images."""
+
+ATTACKS = [
+    f"attack/{entry.spec.name}{REDUCED.get(entry.spec.name, '')}"
+    for entry in discover().entries(Kind.ATTACK)
+    if entry.distribution == "sparring"
+]
 
 
 @parametrize_plugins(

@@ -41,6 +41,9 @@ def test_hooks_give_unique_names_and_load() -> None:
         "label-flip",
         "random-pixel",
         "jacobsen-pixel",
+        "hand-placed-pixel",
+        "random-search-pixel",
+        "single-pixel",
         "badnets",
     ]
     for spec in specs:

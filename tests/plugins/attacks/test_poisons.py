@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sparring.contracts import Aux, PoisonAttack
 from sparring.data import ArrayDataset
 from sparring.threat import ThreatModel
-from sparring_attacks import badnets, jacobsen_pixel, label_flip, random_pixel
+from sparring_attacks import badnets, hand_placed_pixel, jacobsen_pixel, label_flip, random_pixel
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (1, 28, 28)]
 
@@ -26,6 +26,7 @@ def poisons() -> list[PoisonAttack]:
         label_flip.LabelFlip(label_flip.SPEC.params()),
         random_pixel.RandomPixel(random_pixel.Params(intensity=None, writing="add")),
         jacobsen_pixel.JacobsenPixel(jacobsen_pixel.Params()),
+        hand_placed_pixel.HandPlacedPixel(hand_placed_pixel.Params()),
         badnets.BadNets(badnets.Params(target=1)),
     ]
 
@@ -69,7 +70,10 @@ def test_the_seed_alone_decides(context, attack) -> None:
     assert run(1) != run(2)
 
 
-@pytest.mark.parametrize(("module", "count"), [(label_flip, 6), (badnets, 3), (random_pixel, 60), (jacobsen_pixel, 60)])
+@pytest.mark.parametrize(
+    ("module", "count"),
+    [(label_flip, 6), (badnets, 3), (random_pixel, 60), (jacobsen_pixel, 60), (hand_placed_pixel, 60)],
+)
 def test_default_fractions(context, module, count) -> None:
     attack = module.SPEC.load(module.SPEC.params())
     (poisoned,) = attack.poison(dataset((1, 8, 8), 10), ThreatModel(), None, Aux(), context())
@@ -97,7 +101,8 @@ def test_one_class_cannot_be_flipped(context) -> None:
 PIXEL_ATTACKS = [
     random_pixel.RandomPixel(random_pixel.Params()),
     random_pixel.RandomPixel(random_pixel.Params(intensity=None)),
-    *(jacobsen_pixel.JacobsenPixel(jacobsen_pixel.Params(layout=layout)) for layout in ("row", "column", "circle")),
+    *(jacobsen_pixel.JacobsenPixel(jacobsen_pixel.Params(layout=layout)) for layout in ("row", "column")),
+    hand_placed_pixel.HandPlacedPixel(hand_placed_pixel.Params()),
 ]
 
 
@@ -133,7 +138,11 @@ def test_jacobsen_layouts_lie_where_they_say() -> None:
     assert (positions(layout="row", line=3)[:, 0] == 3).all()
     assert (np.diff(positions(layout="row")[:, 1]) >= 2).all()
     assert (positions(layout="column")[:, 1] == 0).all()
-    radii = np.linalg.norm(positions(layout="circle") - 13.5, axis=1)
+
+
+def test_hand_placed_marks_lie_on_a_circle() -> None:
+    attack = hand_placed_pixel.HandPlacedPixel(hand_placed_pixel.Params())
+    radii = np.linalg.norm(attack.positions(10, 28, 28) - 13.5, axis=1)
     assert (abs(radii - 9.5) < 0.8).all()
 
 
