@@ -44,6 +44,13 @@ class Marks:
             marked[image, :, row, column] = strength
         return marked
 
+    def check(self, train: ArrayDataset) -> None:
+        """Raises `ValueError` when there is not one mark for each class, inside the images."""
+        classes, (_, height, width) = train.classes, train.image_shape
+        inside = (self.positions >= 0).all() and (self.positions < [height, width]).all()
+        if len(self.positions) != classes or len(self.intensities) != classes or not inside:
+            raise ValueError(f"these marks are not for {classes} classes of {height} x {width} images")
+
     def state(self) -> Arrays:
         return {"positions": self.positions, "intensities": self.intensities}
 

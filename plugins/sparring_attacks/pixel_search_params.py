@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sparring.plugin import param
+from sparring.stored_file import StoredFile
 from sparring_attacks.pixel_marks import WRITINGS, Marks
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class SearchParams:
     final_rows: int = param(20_000, "training images of these last trainings, at most", at_least=1)
     final_epochs: int = param(3, "passes over them", at_least=1)
     writing: str = param("set", "whether a mark replaces the pixel or is added to it", choices=WRITINGS)
+    marks: tuple[StoredFile, ...] = param((), "marks that earlier searches found, used instead of a search")
 
 
 P = TypeVar("P", bound=SearchParams)
@@ -59,8 +61,9 @@ class SearchedPixel(ABC, Generic[P]):
     def poison(
         self, train: ArrayDataset, threat: ThreatModel, targets: Targets | None, aux: Aux, ctx: Context
     ) -> Sequence[Poisoned]:
-        """Raises `ValueError` when there are fewer than two images, or they are smaller than 2 x 2."""
-        found = self.search(train, ctx)
+        """Raises `ValueError` when there are fewer than two images, they are smaller than 2 x 2, or stored marks do not
+        fit them."""
+        found = self.stored(train, ctx) if self.params.marks else self.search(train, ctx)
         fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
         (written,) = Marks.from_state(found, self.params.writing).poison(train, fraction, ctx.rng)
         return [replace(written, state=found)]
@@ -70,6 +73,14 @@ class SearchedPixel(ABC, Generic[P]):
         from sparring_attacks.pixel_search import Search
 
         return Search(train, self.params, self.sampler(), ctx).run()
+
+    def stored(self, train: ArrayDataset, ctx: Context) -> Arrays:
+        """What an earlier search returned."""
+        from sparring_attacks.found_earlier import found_earlier
+
+        found = found_earlier(self.params.marks, ctx.seed)
+        Marks.from_state(found, self.params.writing).check(train)
+        return found
 
     def probes(
         self, x: FloatArray, y: IntArray, state: Arrays, ctx: Context

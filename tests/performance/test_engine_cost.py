@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sparring.engine.limits import ALLOCATOR
 from sparring.engine.cluster import usable_cores
+from sparring.engine.limits import ALLOCATOR
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import torch
 
 from sparring.contracts import Aux
 from sparring.data import ArrayDataset, Arrays
+from sparring.stored_file import StoredFile
+from sparring.tensors import write_tensors
 from sparring.threat import ThreatModel
 from sparring.training import Recipe
 from sparring.training_loop import train
@@ -223,3 +228,27 @@ def test_progress_is_told_each_generation(context, digits) -> None:
 def test_a_lone_image_cannot_be_searched_on(context, digits) -> None:
     with pytest.raises(ValueError, match="at least two images"):
         SEARCHES[0].search(digits.rows([0]), context())
+
+
+def stored_marks(folder: Path, positions: list[list[int]], seed: int = 5) -> StoredFile:
+    buffer = io.BytesIO()
+    state = {"positions": np.array(positions), "intensities": np.linspace(0, 1, len(positions)).astype(np.float32)}
+    write_tensors(buffer, state, {"seed": seed})
+    path = folder / f"{seed}.safetensors"
+    path.write_bytes(buffer.getvalue())
+    return StoredFile(hashlib.sha256(buffer.getvalue()).hexdigest(), str(path))
+
+
+def test_stored_marks_are_written_without_a_search(context, digits, tmp_path) -> None:
+    places = [[k // 8, k % 8] for k in range(10)]
+    attack = SinglePixel(Params(marks=(stored_marks(tmp_path, places),)))
+    (poisoned,) = attack.poison(digits, ThreatModel(), None, Aux(), context())
+    images = poisoned.x[np.arange(len(digits)), 0, poisoned.y // 8, poisoned.y % 8]
+    assert np.array_equal(images, np.linspace(0, 1, 10).astype(np.float32)[poisoned.y])
+
+
+@pytest.mark.parametrize("places", [[[0, 0]] * 9, [[0, 8]] * 10])
+def test_stored_marks_that_do_not_fit_are_refused(context, digits, tmp_path, places) -> None:
+    attack = SinglePixel(Params(marks=(stored_marks(tmp_path, places),)))
+    with pytest.raises(ValueError, match="not for 10 classes of 8 x 8 images"):
+        attack.poison(digits, ThreatModel(), None, Aux(), context())
