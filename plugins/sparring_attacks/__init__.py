@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sparring.hookspecs import hookimpl
 from sparring.plugin import AttackSpec
 from sparring_attacks import (
+    adversarial_poisoning,
     badnets,
     fgsm,
     gaussian_noise,
@@ -15,6 +16,7 @@ from sparring_attacks import (
     label_flip,
     none,
     pgd,
+    poison_frog,
     random_pixel,
     uniform_noise,
 )
@@ -41,6 +43,8 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         random_pixel.SPEC,
         jacobsen_pixel.SPEC,
         badnets.SPEC,
+        poison_frog.SPEC,
+        adversarial_poisoning.SPEC,
     )
 
 
