@@ -110,13 +110,15 @@ class AdversarialPoisoning:
         sense = -1.0 if self.params.sign is Sign.ASCEND else 1.0
 
         def cross_entropy(found: Tensor, rows: slice) -> Tensor:
-            return F.cross_entropy(proxy.margins(found), y[rows], reduction="sum").mul(sense)
+            loss: Tensor = F.cross_entropy(proxy.margins(found), y[rows], reduction="sum")
+            return sense * loss
 
         def push(found: Tensor, rows: slice) -> Tensor:
-            return (found * axis[y[rows]]).sum().mul(sense)
+            return sense * (found * axis[y[rows]]).sum()
 
         def norm(found: Tensor, rows: slice) -> Tensor:
-            return torch.linalg.vector_norm(found @ axis.T, dim=1).sum().mul(sense)
+            lengths: Tensor = torch.linalg.vector_norm(found @ axis.T, dim=1)
+            return sense * lengths.sum()
 
         return {Objective.CROSS_ENTROPY: cross_entropy, Objective.PUSH: push, Objective.NORM: norm}[
             self.params.objective

@@ -32,7 +32,7 @@ class Params(NetworkParams):
     statistics: Statistics = param(Statistics.RUNNING, STATISTICS)
     learning_rate: float = param(2e-3, RATE, above=0)
     schedule: Schedule = param(Schedule.ONE_CYCLE, SCHEDULE)
-    epochs: int = param(10, EPOCHS, at_least=1)
+    epochs: int = param(20, EPOCHS, at_least=1)
     batch_size: int = param(64, BATCH_SIZE, at_least=1)
 
     def __post_init__(self) -> None:
