@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Access, Goal, Norm, ThreatModel, When
 from sparring_attacks.feature_walk import Method, Walk, descended, features_of
-from sparring_attacks.poison_rows import draw_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sparring.contracts import Aux, Context
     from sparring.data import ArrayDataset, IntArray, Poisoned, Targets
+    from sparring.model import Model
 
 DEFAULT_EPSILON = 7 / 255
 DEFAULT_FRACTION = 0.032
@@ -28,10 +28,19 @@ class Distance(StrEnum):
     COSINE = "cosine"
 
 
+class Choice(StrEnum):
+    RANDOM = "random"
+    NEAREST = "nearest"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     bases: int | None = param(
         None, "poisoned images per target at most; null: as many as the poison fraction allows", at_least=1
+    )
+    choice: Choice = param(
+        Choice.RANDOM,
+        "which training images of the wanted class: any, or those whose features lie nearest to the target's",
     )
     distance: Distance = param(Distance.L2, "between features: l2 (squared), l1, or one minus their cosine")
     method: Method = param(Method.PGD, "fgsm: one step of the whole budget; pgd: several, each projected")
@@ -43,7 +52,7 @@ class Params:
 class PoisonFrog:
     """min |f(z) - f(target)| over |z - base| <= ε for bases of the class that the target shall get, labels unchanged
     (Chan-Hon-Tong 2021, section 2.2, after Shafahi et al. 2018, equation 1, whose penalty on |z - base| becomes the
-    bound). The bases of all targets are drawn at random, target by target, and moved together."""
+    bound). The bases of all targets are chosen target by target, and moved together."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -59,10 +68,10 @@ class PoisonFrog:
 
         if targets is None or aux.features is None:
             raise ValueError("poison-frog needs targets and the features of the victim")
-        drawn = [self._bases(train, int(goal), threat, ctx) for goal in targets.goal]
+        wanted = features_of(aux.features, torch.from_numpy(np.array(targets.x)), self.params.batch_size, ctx)
+        drawn = self._bases(train, targets.goal, self._allowed(train, threat), wanted, aux.features, ctx)
         counts = [len(rows) for rows in drawn]
         bases = train.rows(np.concatenate([np.empty(0, dtype=np.int64), *drawn]))
-        wanted = features_of(aux.features, torch.from_numpy(np.array(targets.x)), self.params.batch_size, ctx)
         owner = torch.repeat_interleave(torch.arange(len(drawn)), torch.tensor(counts)).to(ctx.device)
         measure = DISTANCES[self.params.distance]
 
@@ -76,13 +85,28 @@ class PoisonFrog:
             for rows, image in zip(drawn, images, strict=True)
         ]
 
-    def _bases(self, train: ArrayDataset, goal: int, threat: ThreatModel, ctx: Context) -> IntArray:
-        import numpy as np
-
+    def _allowed(self, train: ArrayDataset, threat: ThreatModel) -> int:
+        """How many rows each target may have poisoned; a fraction is rounded down."""
         fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
-        if self.params.bases is not None:
-            fraction = min(fraction, self.params.bases / len(train))
-        return draw_rows(np.flatnonzero(train.y == goal), len(train), fraction, ctx.rng)
+        allowed = int(fraction * len(train) + 1e-9)  # 0.29 * 100 is 28.999...
+        return allowed if self.params.bases is None else min(allowed, self.params.bases)
+
+    def _bases(
+        self, train: ArrayDataset, goals: IntArray, count: int, wanted: Tensor, features: Model, ctx: Context
+    ) -> list[IntArray]:
+        """The rows of each target's frogs, sorted; `wanted` (T, D) are the features of the targets."""
+        import numpy as np
+        import torch
+
+        candidates = [np.flatnonzero(train.y == goal) for goal in goals]
+        if self.params.choice is Choice.RANDOM:
+            return [np.sort(ctx.rng.choice(rows, min(count, len(rows)), replace=False)) for rows in candidates]
+        found = features_of(features, torch.from_numpy(np.array(train.x)), self.params.batch_size, ctx)
+        apart = [
+            (found[torch.from_numpy(c)] - target).square().sum(1) for c, target in zip(candidates, wanted, strict=True)
+        ]
+        orders = [distances.argsort(stable=True).cpu().numpy()[:count] for distances in apart]
+        return [np.sort(rows[order]) for rows, order in zip(candidates, orders, strict=True)]
 
     def _walk(self, threat: ThreatModel) -> Walk:
         epsilon = DEFAULT_EPSILON if threat.epsilon is None else threat.epsilon

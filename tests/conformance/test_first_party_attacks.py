@@ -14,7 +14,7 @@ ATTACKS = [f"attack/{entry.spec.name}" for entry in discover().entries(Kind.ATTA
     "pgd[backend=art]",
     "pgd[restarts=2,steps=5]",
     "badnets[target=1,size=1]",
-    "poison-frog[bases=1,distance=cosine,method=fgsm]",
+    "poison-frog[choice=nearest,distance=cosine,method=fgsm]",
     "adversarial-poisoning[proxy=shifted-labels,objective=push]",
     "adversarial-poisoning[proxy=validation,sign=descend]",
 )

@@ -18,7 +18,7 @@ from sparring_attacks.adversarial_poisoning import AdversarialPoisoning, Objecti
 from sparring_attacks.adversarial_poisoning import Params as AdversarialParams
 from sparring_attacks.feature_walk import Method
 from sparring_attacks.linear_proxy import fitted_proxy
-from sparring_attacks.poison_frog import Distance, PoisonFrog
+from sparring_attacks.poison_frog import Choice, Distance, PoisonFrog
 from sparring_attacks.poison_frog import Params as FrogParams
 
 EPSILON = 0.1
@@ -84,6 +84,14 @@ def test_several_steps_come_nearer_than_one(context, victim, train, targets) -> 
 def test_the_number_of_frogs(context, victim, train, targets, bases, fraction, expected) -> None:
     deltas = frogs(context, victim, train, targets, bases=bases, fraction=fraction, steps=1)
     assert [len(delta.rows) for delta in deltas] == [expected] * len(targets)
+
+
+def test_the_nearest_images_are_chosen_in_feature_space(context, victim, train, targets) -> None:
+    deltas = frogs(context, victim, train, targets, choice=Choice.NEAREST, steps=1)
+    for delta, image, goal in zip(deltas, targets.x, targets.goal, strict=True):
+        candidates = np.flatnonzero(train.y == goal)
+        apart = gap(victim, train.x[candidates], image, Distance.L2)
+        assert set(delta.rows) == set(candidates[apart.argsort()[:8].numpy()])
 
 
 def test_the_batch_a_frog_is_made_in_makes_no_difference(context, victim, train, targets) -> None:
