@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sparring.hookspecs import hookimpl
 from sparring.plugin import AttackSpec
 from sparring_attacks import (
+    adversarial_poisoning,
     badnets,
     fgsm,
     gaussian_noise,
@@ -16,6 +17,7 @@ from sparring_attacks import (
     label_flip,
     none,
     pgd,
+    poison_frog,
     random_pixel,
     random_search_pixel,
     single_pixel,
@@ -47,6 +49,8 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         random_search_pixel.SPEC,
         single_pixel.SPEC,
         badnets.SPEC,
+        poison_frog.SPEC,
+        adversarial_poisoning.SPEC,
     )
 
 

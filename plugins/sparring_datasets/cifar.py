@@ -22,6 +22,11 @@ class Cifar10Test(StrEnum):
     AUTO = "auto"
     FIRST1000 = "first1000"
     JPEG = "jpeg"
+    HELD_OUT = "held-out"
+
+
+HELD_OUT = 10_000
+"""Training images, the last ones, that the test `held-out` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,7 @@ class Cifar10Params(SubsetParams):
     test: Cifar10Test = param(
         Cifar10Test.AUTO,
         "first1000: its first 1,000 images; jpeg: all 10,000 after lossy JPEG compression, from an archive; "
+        "held-out: the last 10,000 training images, and only the others are trained on; "
         "auto: the complete one, or first1000 where only an archive of these is at hand",
     )
 
@@ -41,6 +47,9 @@ class Cifar10:
 
     def load(self, ctx: Context) -> tuple[ArrayDataset, ArrayDataset]:
         train, test = self._whole()
+        if self.params.test is Cifar10Test.HELD_OUT:
+            kept = max(len(train) - HELD_OUT, 0)
+            train, test = train.rows(range(kept)), train.rows(range(kept, len(train)))
         return subset("cifar10", train, test, self.params)
 
     def _whole(self) -> tuple[ArrayDataset, ArrayDataset]:

@@ -6,9 +6,31 @@ from collections.abc import Iterable
 
 from sparring.hookspecs import hookimpl
 from sparring.plugin import VictimSpec
-from sparring_victims import cnn, linear_svm, logistic, mlp, random_forest, rbf_svm
+from sparring_victims import (
+    cnn,
+    densenet,
+    feature_svm,
+    linear_svm,
+    logistic,
+    mlp,
+    random_forest,
+    rbf_svm,
+    resnet,
+    vgg,
+)
 
 
 @hookimpl
 def sparring_victims() -> Iterable[VictimSpec]:
-    return (mlp.SPEC, cnn.SPEC, logistic.SPEC, linear_svm.SPEC, rbf_svm.SPEC, random_forest.SPEC)
+    return (
+        mlp.SPEC,
+        cnn.SPEC,
+        vgg.SPEC,
+        resnet.SPEC,
+        densenet.SPEC,
+        logistic.SPEC,
+        linear_svm.SPEC,
+        rbf_svm.SPEC,
+        random_forest.SPEC,
+        feature_svm.SPEC,
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sparring.plugin import VictimSpec, param
 from sparring.training import Schedule
+from sparring_victims.batch_norm_params import STATISTICS, Statistics, check_statistics
 from sparring_victims.network_params import (
     BATCH_SIZE,
     EPOCHS,
@@ -46,6 +47,7 @@ class Params(NetworkParams):
     kernel: int = param(3, "side of the kernels", at_least=1, unit="pixels")
     padding: Padding = param(Padding.SAME, "same: zeros at the border keep the size; valid: none")
     batch_norm: bool = param(False, "batch normalisation after each convolution")
+    statistics: Statistics = param(Statistics.RUNNING, STATISTICS)
     pooling: Pooling = param(Pooling.MAX, "2 x 2 pooling, left out where an image has become too small")
     pool_after: PoolAfter = param(PoolAfter.EACH, "pool after each convolution or after the last one")
     fc: int = param(64, "width of the fully connected layer; 0: none", at_least=0)
@@ -54,6 +56,9 @@ class Params(NetworkParams):
     epochs: int = param(20, EPOCHS, at_least=1)
     batch_size: int = param(64, BATCH_SIZE, at_least=1)
 
+    def __post_init__(self) -> None:
+        check_statistics("cnn", self.statistics, self.batch_norm)
+
 
 class Cnn(NetworkVictim[Params]):
     """Convolutions, one fully connected layer, one linear layer; the features are what the last one sees."""
@@ -61,6 +66,7 @@ class Cnn(NetworkVictim[Params]):
     def build(self, shape: Shape, classes: int) -> VictimNetwork:
         from torch import nn
 
+        from sparring_victims.batch_statistics import with_statistics
         from sparring_victims.networks import VictimNetwork
 
         channels, height, width = shape
@@ -76,7 +82,8 @@ class Cnn(NetworkVictim[Params]):
         if self.params.fc:
             layers += [nn.Linear(features, self.params.fc), nn.ReLU()]
             features = self.params.fc
-        return VictimNetwork(shape, nn.Sequential(*layers), features, classes)
+        body = with_statistics(nn.Sequential(*layers), self.params.statistics)
+        return VictimNetwork(shape, body, features, classes)
 
     def _block(self, channels: int, wide: int, *, first: bool, pooled: bool) -> list[nn.Module]:
         from torch import nn

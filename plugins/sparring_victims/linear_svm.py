@@ -33,21 +33,13 @@ class LinearSvm:
         return Recipe()
 
     def fit(self, train: ArrayDataset, recipe: Recipe, ctx: Context) -> Model:
-        import numpy as np
         from sklearn.svm import LinearSVC
 
-        from sparring_victims.sklearn_models import ABSENT, flat
+        from sparring_victims.hyperplanes import one_against_rest
+        from sparring_victims.sklearn_models import flat
 
-        x, present = flat(train), np.unique(train.y)
-        weight = np.zeros((train.classes, x.shape[1]))
-        bias = np.full(train.classes, ABSENT)
-        bias[present] = 0.0
-        if len(present) > 1:
-            svm = LinearSVC(C=self.params.c, max_iter=self.params.iterations, random_state=ctx.seed % 2**32)
-            svm.fit(x, train.y)
-            binary = len(present) == 2  # one hyperplane, on whose positive side the second class lies
-            weight[present] = np.concatenate([-svm.coef_, svm.coef_]) if binary else svm.coef_
-            bias[present] = np.concatenate([-svm.intercept_, svm.intercept_]) if binary else svm.intercept_
+        svm = LinearSVC(C=self.params.c, max_iter=self.params.iterations, random_state=ctx.seed % 2**32)
+        weight, bias = one_against_rest(svm, flat(train), train.y, train.classes)
         return self.restore({"weight": weight, "bias": bias}, ctx)
 
     def restore(self, state: Arrays, ctx: Context) -> Model:

@@ -9,6 +9,10 @@ from sparring.testing import Trial, parametrize_plugins
 VICTIMS = [f"victim/{entry.spec.name}" for entry in discover().entries(Kind.VICTIM) if entry.distribution == "sparring"]
 
 
-@parametrize_plugins(*VICTIMS, "cnn[channels=[4,8],batch_norm=true,pooling=average]")
+@parametrize_plugins(
+    *VICTIMS,
+    "cnn[channels=[4,8],batch_norm=true,pooling=average]",
+    "feature-svm[backbone=resnet,stages=[1,1],width=8]",
+)
 def test_victims(trial: Trial) -> None:
     trial.run()

@@ -168,6 +168,18 @@ def test_cifar10_is_read_from_archives(test_images: str, count: int, root: Path,
     np.testing.assert_array_equal(train.pixels[:30], first.transpose(0, 3, 1, 2))
 
 
+def test_training_images_are_held_out_as_the_test_set(
+    monkeypatch: pytest.MonkeyPatch, root: Path, no_cache: Path
+) -> None:
+    monkeypatch.setattr("sparring_datasets.cifar.HELD_OUT", 15)
+    write_cifar10(root)
+    whole, _ = load("cifar10")
+    train, test = load("cifar10", test=Cifar10Test.HELD_OUT)
+    assert (len(train), len(test)) == (35, 15)
+    np.testing.assert_array_equal(np.concatenate([train.pixels, test.pixels]), whole.pixels)
+    np.testing.assert_array_equal(np.concatenate([train.y, test.y]), whole.y)
+
+
 def test_a_truncated_file_is_not_taken_for_the_data_set(root: Path, no_cache: Path) -> None:
     write_mnist(root, "MNIST")
     file = root / "MNIST" / "raw" / "train-images-idx3-ubyte"

@@ -14,18 +14,34 @@ from sklearn.svm import SVC, LinearSVC
 from sparring.contracts import Context
 from sparring.data import ArrayDataset
 from sparring.model import Model, NotOffered
-from sparring.plugin import VictimSpec
+from sparring.plugin import Act, VictimSpec
 from sparring.subset import SubsetParams
 from sparring.threat import Access
 from sparring.training import Optimiser, Recipe
 from sparring_datasets.digits import Digits
-from sparring_victims import cnn, linear_svm, logistic, mlp, random_forest, rbf_svm, sparring_victims
+from sparring_victims import (
+    cnn,
+    densenet,
+    feature_svm,
+    linear_svm,
+    logistic,
+    mlp,
+    random_forest,
+    rbf_svm,
+    resnet,
+    sparring_victims,
+    vgg,
+)
 
 SPECS = {spec.name: spec for spec in sparring_victims()}
-NETWORKS = ("mlp", "cnn", "logistic")
+NETWORKS = ("mlp", "cnn", "vgg", "resnet", "densenet", "logistic")
 QUICK: dict[str, Any] = {
     "mlp": mlp.Params(hidden=(8,), epochs=2),
     "cnn": cnn.Params(channels=(2, 4, 4), epochs=2, batch_norm=True),
+    "vgg": vgg.Params(stages=(2, 1), width=4, epochs=2, batch_norm=True),
+    "resnet": resnet.Params(stages=(1, 1), width=4, epochs=2),
+    "densenet": densenet.Params(stages=(2, 1), growth=2, epochs=2),
+    "feature-svm": feature_svm.Params(stages=(1, 1), width=4, epochs=2),
     "logistic": logistic.Params(epochs=2),
     "linear-svm": linear_svm.Params(),
     "rbf-svm": rbf_svm.Params(),
@@ -62,8 +78,13 @@ def blobs(shape: tuple[int, int, int], classes: int, count: int = 60, seed: int 
 
 
 def fitted(spec: VictimSpec, train: ArrayDataset, params: Any = None, seed: int = 0) -> Model:
+    """Frozen features are learnt on the training set, too."""
     victim = spec.load(spec.params() if params is None else params)
-    model: Model = victim.fit(train, victim.recipe(), context(seed))
+    if Act.PRETRAIN in spec.acts:
+        features = victim.pretrain(train, victim.recipe(), context(seed))
+        model: Model = victim.fit_head(features, train, context(seed))
+    else:
+        model = victim.fit(train, victim.recipe(), context(seed))
     return model
 
 
