@@ -1,0 +1,66 @@
+"""A generator's noise on images, and the generator as named arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparring.contracts import Context
+from sparring.data import Arrays, FloatArray
+from sparring.model import load_state, untouched_randomness
+from sparring.training_loop import initialised
+from sparring_attacks.confuse_networks import Generator, Shape, laid_out
+
+BATCH = 256
+
+
+def fresh_generator(shape: Shape, ctx: Context) -> Generator:
+    """With weights drawn from `ctx.generator`: an encoder-decoder for grey images, a U-Net for coloured ones
+    (section 5)."""
+    network = initialised(lambda: _generator(shape), ctx)
+    assert isinstance(network, Generator)
+    return laid_out(network, ctx.device)
+
+
+def restored_generator(shape: Shape, arrays: Arrays, ctx: Context) -> Generator:
+    """The generator whose `generator_arrays` these are, in eval mode.
+
+    Raises:
+        ValueError: the arrays are those of a generator for other images.
+    """
+    with untouched_randomness():
+        network = _generator(shape)
+    try:
+        load_state(network, arrays)
+    except RuntimeError as problem:
+        raise ValueError(f"the arrays are no generator for images of {shape[0]} channels: {problem}") from None
+    return laid_out(network, ctx.device).eval()
+
+
+def generator_arrays(generator: Generator) -> dict[str, FloatArray]:
+    return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in generator.state_dict().items()}
+
+
+def noise_on(images: FloatArray, generator: Generator, epsilon: float, ctx: Context) -> FloatArray:
+    """(N, C, H, W) float32 in [-epsilon, epsilon]: what the generator, in eval mode, would add to `images`."""
+    if len(images) == 0:
+        return images.copy()
+    with torch.no_grad():
+        parts = [generator(part.to(ctx.device)).cpu() for part in torch.from_numpy(images.copy()).split(BATCH)]
+    noise: FloatArray = (epsilon * torch.cat(parts)).numpy().astype(np.float32)
+    return noise
+
+
+def with_noise(x: Tensor, generator: Generator, epsilon: float) -> Tensor:
+    """x + g(x), clipped to [0, 1]; differentiable in the generator's parameters."""
+    return torch.add(x, generator(x), alpha=epsilon).clamp(0, 1)
+
+
+def under(prefix: str, arrays: Arrays) -> Arrays:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _generator(shape: Shape) -> Generator:
+    return Generator(shape, skips=shape[0] > 1)

@@ -1,0 +1,203 @@
+"""Training the generator of DeepConfuse: algorithms 1 and 2, with checkpoints.
+
+All randomness comes from `ctx.generator`, so that one seed gives the same bytes on the same CPU, resumed or not.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparring.contracts import Context
+from sparring.data import ArrayDataset, Arrays
+from sparring.model import load_state
+from sparring.optimisation import load_optimiser_arrays, optimiser_arrays
+from sparring_attacks.confuse_gradient import Weights, gradient_through_a_step
+from sparring_attacks.confuse_networks import Generator
+from sparring_attacks.confuse_noise import BATCH, fresh_generator, generator_arrays, under, with_noise
+from sparring_attacks.confuse_settings import Algorithm, Keep, Settings, Variant
+from sparring_attacks.confuse_victim import ImaginaryVictim, Rows, Scores, steps_of_a_trial
+
+HELD_OUT_SHARE, HELD_OUT_ROWS = 0.1, 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A generator, and how the victims of it and of its predecessors did.
+
+    Attributes:
+        generator: in eval mode.
+        history: (T + 1, 3) float32, the `Scores` of a classifier trained on the noise of the generator after 0 to T
+            trials.
+        kept: the row of `history` that belongs to `generator`.
+    """
+
+    generator: Generator
+    history: NDArray[np.float32]
+    kept: int
+
+
+def train_generator(
+    train: ArrayDataset,
+    held_out: ArrayDataset | None,
+    epsilon: float,
+    settings: Settings,
+    ctx: Context,
+    *,
+    checkpoint_seconds: float = 20.0,
+) -> Trained:
+    """Train a generator against imaginary classifiers, as `settings` say.
+
+    The classifier that a trial leaves behind was trained from scratch on the noise of the generator before the trial:
+    it is that generator's victim, so its accuracy costs nothing but a look at the held-out rows. One more fit after the
+    last trial judges the last generator.
+
+    Args:
+        train: clean rows.
+        held_out: clean rows for the history; `None`: a tenth of `train`, at most 1,000 rows, is put aside.
+        epsilon: largest change of a value, in units of [0, 1] pixels.
+        checkpoint_seconds: after a trial, a checkpoint is written when the last one is as old as this.
+
+    Raises:
+        ValueError: there is no image to train on.
+        DeadlineExceeded: from `ctx.progress`.
+    """
+    if len(train) == 0:
+        raise ValueError("deep-confuse has no images to train its generator on: the training set is empty")
+    run = _Run(train, held_out, epsilon, settings, ctx)
+    if ctx.checkpoints is not None and (found := ctx.resume()) is not None:
+        run.load(found)
+    written = time.monotonic()
+    for trial in range(len(run.history), settings.trials + 1):
+        run.trial(climb=trial < settings.trials)
+        if ctx.checkpoints is not None and time.monotonic() - written >= checkpoint_seconds:
+            ctx.checkpoint(run.arrays())
+            written = time.monotonic()
+    return Trained(run.best, np.array(run.history, dtype=np.float32), run.kept)
+
+
+class _Run:
+    """One training: what stays the same from trial to trial, and how far it is.
+
+    Attributes:
+        climbing: g', updated in every step.
+        fixed: g, on whose noise the classifier of the trial is trained; in eval mode, as it is when it poisons.
+        best: the g whose victim did worst so far.
+        history, kept: see `Trained`.
+    """
+
+    def __init__(
+        self, train: ArrayDataset, held_out: ArrayDataset | None, epsilon: float, settings: Settings, ctx: Context
+    ) -> None:
+        self.shape, self.classes = train.image_shape, train.classes
+        self.epsilon, self.settings, self.ctx = epsilon, settings, ctx
+        self.climbing = fresh_generator(self.shape, ctx)
+        self.fixed, self.best = (copy.deepcopy(self.climbing).eval() for _ in range(2))
+        self.parameters = tuple(self.climbing.parameters())
+        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.generator_rate, fused=True)
+        spared = 0 if held_out is not None else min(HELD_OUT_ROWS, int(HELD_OUT_SHARE * len(train)))
+        order = torch.randperm(len(train), generator=ctx.generator).numpy()
+        if held_out is None:  # a handful of rows spares none: then all are looked at
+            held_out = train.rows(order[:spared]) if spared else train
+        self.x, self.y = _tensors(train.rows(order[spared:]), ctx)
+        self.x_held, self.y_held = _tensors(held_out, ctx)
+        self.history: list[Scores] = []
+        self.kept = 0
+        self.spoken = time.monotonic()
+
+    def trial(self, *, climb: bool) -> None:
+        """A new classifier learns the noise of g; meanwhile (algorithm 2) or afterwards, along its stored trajectory
+        (algorithm 1), g' climbs; then g becomes g'."""
+        victim = self.new_victim()
+        trajectory: list[tuple[Weights, Tensor]] = []
+        for step, rows in enumerate(victim.batches()):
+            if climb and step % self.settings.generator_every == 0:
+                if self.settings.algorithm is Algorithm.STORED:
+                    trajectory.append((victim.weights_copied(), rows))
+                else:
+                    self.climb(victim, victim.weights, rows)
+            victim.learn(rows)
+            self.say(step, victim)
+        for weights, rows in trajectory:
+            self.climb(victim, weights, rows)
+            self.say(step, victim)
+        self.judge(victim)
+        self.fixed.load_state_dict(self.climbing.state_dict())
+
+    def new_victim(self) -> ImaginaryVictim:
+        count = min(self.settings.pool or len(self.y), len(self.y))
+        rows = torch.randperm(len(self.y), generator=self.ctx.generator)[:count].to(self.ctx.device)
+        x = self.x[rows]
+        pool = Rows(clean=x, poisoned=self.poisoned(x), y=self.y[rows])
+        return ImaginaryVictim(pool, self.shape, self.classes, self.settings, self.ctx)
+
+    def poisoned(self, x: Tensor) -> Tensor:
+        """By g, without a graph."""
+        with torch.no_grad():
+            return torch.cat([with_noise(part, self.fixed, self.epsilon) for part in x.split(BATCH)])
+
+    def climb(self, victim: ImaginaryVictim, weights: Weights, rows: Tensor) -> None:
+        """One step of g' through a pseudo-step of the classifier with `weights` (algorithm 2, lines 9 and 10)."""
+        x, y = victim.pool.clean[rows], victim.pool.y[rows]
+        descends = self.settings.variant is Variant.LABEL_SPECIFIC
+        gradients = gradient_through_a_step(
+            victim.classifier,
+            weights,
+            rate=self.settings.pseudo_rate,
+            poisoned=with_noise(x, self.climbing.train(len(rows) > 1), self.epsilon),
+            clean=x,
+            y=y,
+            wanted=(y + 1) % self.classes if descends else y,
+            of=self.parameters,
+        )
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient if descends else gradient.neg_()
+        self.optimiser.step()
+
+    def judge(self, victim: ImaginaryVictim) -> None:
+        """Note how the victim of g did, and keep g if its was the worst so far."""
+        self.history.append(victim.scores(Rows(self.x_held, self.poisoned(self.x_held), self.y_held)))
+        if self.settings.keep is Keep.LAST or _harm(self.history[-1], self.settings) >= _harm(
+            self.history[self.kept], self.settings
+        ):
+            self.kept = len(self.history) - 1
+            self.best.load_state_dict(self.fixed.state_dict())
+
+    def say(self, step: int, victim: ImaginaryVictim) -> None:
+        if time.monotonic() - self.spoken < 1:
+            return
+        self.spoken = time.monotonic()
+        steps = steps_of_a_trial(len(victim.pool.y), self.settings)
+        trial, trials = len(self.history), self.settings.trials
+        last = f", its last victim {self.history[-1].clean:.1%} right" if self.history else ""
+        self.ctx.progress(trial * steps + step + 1, (trials + 1) * steps, f"trial {trial + 1} of {trials}{last}")
+
+    def arrays(self) -> Arrays:
+        """All that the next trial starts from; the states of the random generators are the context's business."""
+        networks = {"g": self.fixed, "best": self.best}  # between trials, g and g' are one
+        weights = {f"{role}/{k}": v for role, g in networks.items() for k, v in generator_arrays(g).items()}
+        adam = {f"adam/{name}": array for name, array in optimiser_arrays(self.optimiser).items()}
+        return {**weights, **adam, "history": np.array(self.history), "kept": np.array(self.kept)}
+
+    def load(self, arrays: Arrays) -> None:
+        """Put back what `arrays` gave."""
+        for network, role in ((self.fixed, "g"), (self.climbing, "g"), (self.best, "best")):
+            load_state(network, under(f"{role}/", arrays))
+        load_optimiser_arrays(self.optimiser, under("adam/", arrays))
+        self.history = [Scores(*(float(score) for score in row)) for row in arrays["history"]]
+        self.kept = int(arrays["kept"])
+
+
+def _tensors(data: ArrayDataset, ctx: Context) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(data.x.copy()).to(ctx.device), torch.from_numpy(data.y.copy()).to(ctx.device)
+
+
+def _harm(scores: Scores, settings: Settings) -> float:
+    """What the attack is after, in [0, 1]; higher is better for it."""
+    return scores.shifted if settings.variant is Variant.LABEL_SPECIFIC else 1 - scores.clean

@@ -1,0 +1,127 @@
+"""DeepConfuse: a network makes noise for the training images, so that who learns from them errs on clean ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sparring.plugin import Act, AttackSpec, param
+from sparring.threat import Goal, Norm, ThreatModel, When
+from sparring_attacks.balls import project
+from sparring_attacks.confuse_settings import Algorithm, Budget, Keep, Settings, Variant, preset
+from sparring_attacks.poison_rows import draw_rows
+
+if TYPE_CHECKING:
+    from sparring.contracts import Aux, Context
+    from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, Targets
+    from sparring_attacks.confuse_training import Trained
+
+DEFAULT_EPSILON, DEFAULT_FRACTION = 0.3, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    variant: Variant = param(Variant.UNTARGETED, "whether clean images shall be taken for any wrong class or for y + 1")
+    algorithm: Algorithm = param(
+        Algorithm.MEMORY_EFFICIENT,
+        "stored (algorithm 1) keeps the classifier's trajectory, memory-efficient (2) does not",
+    )
+    budget: Budget = param(Budget.QUICK, "the preset that stands for every parameter below that is null")
+    trials: int | None = param(None, "classifiers that are trained from scratch", at_least=0)
+    pool: int | None = param(None, "rows that one of them is trained on; 0: all", at_least=0, unit="rows")
+    passes: float | None = param(None, "of one classifier over its rows", above=0)
+    generator_every: int | None = param(None, "steps of the classifier for each of the generator", at_least=1)
+    classifier_rate: float | None = param(None, "step size of the classifier's SGD", above=0)
+    momentum: float | None = param(None, "of the classifier's SGD", at_least=0, below=1)
+    pseudo_rate: float | None = param(None, "length of the step that the generator looks ahead", above=0)
+    generator_rate: float | None = param(None, "step size of the generator's Adam", above=0)
+    batch_size: int | None = param(None, "images per step", at_least=1)
+    channels: tuple[int, ...] | None = param(None, "of the classifier's convolutions", at_least=1)
+    fc: int | None = param(None, "width of the classifier's fully connected layer; 0: none", at_least=0)
+    batch_norm: bool | None = param(None, "batch normalisation in the classifier")
+    keep: Keep | None = param(None, "the generator of the last trial, or the one whose victim did worst")
+
+
+class DeepConfuse:
+    """x + ε tanh(g(x)), clipped to [0, 1], labels unchanged; g trained against imaginary victims (Feng, Cai, Zhou 2019,
+    algorithms 1 and 2, section 4).
+
+    `paper` is section 5 as published: 500 trials of one pass each over all rows, the paper's classifier, SGD 0.01 and
+    Adam 1e-4. With batch normalisation in the classifier or without: the paper does not say, the published code has it.
+    `quick` is ours: see `confuse_settings`.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def poison(
+        self, train: ArrayDataset, threat: ThreatModel, targets: Targets | None, aux: Aux, ctx: Context
+    ) -> Sequence[Poisoned]:
+        """Trains a generator on all rows, then perturbs a fraction of them."""
+        from sparring_attacks.confuse_training import train_generator
+
+        epsilon = DEFAULT_EPSILON if threat.epsilon is None else threat.epsilon
+        fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
+        settings = self.settings(train.image_shape[0])
+        trained = train_generator(train, aux.attacker_val, epsilon, settings, ctx)
+        return [poison_with(trained, train, epsilon, fraction, ctx)]
+
+    def probes(
+        self, x: FloatArray, y: IntArray, state: Arrays, ctx: Context
+    ) -> Mapping[str, tuple[FloatArray, IntArray]]:
+        """What the victim learnt instead: `poisoned`, images with their noise; `noise-only` (section 5.3), the noise
+        alone on black, where nothing is left of what would darken, and `noise-on-grey`, around one half; and `shifted`,
+        clean images labelled y + 1 mod K, the accuracy on which is the success of the label-specific variant."""
+        import numpy as np
+
+        from sparring_attacks.confuse_noise import noise_on, restored_generator, under
+
+        generator = restored_generator(x.shape[1:], under("generator/", state), ctx)
+        noise = noise_on(x, generator, float(state["epsilon"]), ctx)
+        return {
+            "poisoned": (np.clip(x + noise, 0, 1), y),
+            "noise-only": (np.clip(noise, 0, 1), y),
+            "noise-on-grey": (np.clip(0.5 + noise, 0, 1), y),
+            "shifted": (x, (y + 1) % int(state["classes"])),
+        }
+
+    def settings(self, image_channels: int) -> Settings:
+        """The preset for such images, and what the parameters put in its place."""
+        values = preset(self.params.budget, image_channels)
+        stated = {name: getattr(self.params, name) for name in values}
+        values |= {name: value for name, value in stated.items() if value is not None}
+        return Settings(variant=self.params.variant, algorithm=self.params.algorithm, **values)
+
+
+def poison_with(trained: Trained, train: ArrayDataset, epsilon: float, fraction: float, ctx: Context) -> Poisoned:
+    """A fraction of the rows, drawn uniformly, with the generator's noise; labels unchanged."""
+    import numpy as np
+    import torch
+
+    from sparring.data import Poisoned
+    from sparring_attacks.confuse_noise import generator_arrays, noise_on
+
+    rows = draw_rows(np.arange(len(train)), len(train), fraction, ctx.rng)
+    images = train.rows(rows)
+    noise = noise_on(images.x, trained.generator, epsilon, ctx)
+    x = project(torch.from_numpy(images.x + noise), torch.from_numpy(images.x), Norm.LINF, epsilon).numpy()
+    state = {f"generator/{name}": array for name, array in generator_arrays(trained.generator).items()}
+    numbers = {"epsilon": np.array(epsilon), "classes": np.array(train.classes), "kept": np.array(trained.kept)}
+    return Poisoned(rows, x, images.y, {**state, **numbers, "history": trained.history})
+
+
+SPEC = AttackSpec(
+    name="deep-confuse",
+    summary="Noise from a network that was trained against imaginary victims, on the training images.",
+    citation="Feng, Cai, Zhou 2019, Learning to confuse: generating training time adversarial data with auto-encoder; "
+    "arXiv 1905.09027",
+    params=Params,
+    load=DeepConfuse,
+    when=When.TRAINING,
+    acts=frozenset({Act.POISON, Act.PROBES}),
+    goals=(Goal.AVAILABILITY,),
+    norms=(Norm.LINF,),
+    reads=frozenset({"norm", "epsilon", "poison_fraction"}),
+    threat=ThreatModel(norm=Norm.LINF, epsilon=DEFAULT_EPSILON, poison_fraction=DEFAULT_FRACTION),
+)
