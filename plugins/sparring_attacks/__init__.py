@@ -9,6 +9,7 @@ from sparring.hookspecs import hookimpl
 from sparring.plugin import AttackSpec
 from sparring_attacks import (
     badnets,
+    deep_confuse,
     fgsm,
     gaussian_noise,
     jacobsen_pixel,
@@ -41,6 +42,7 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         random_pixel.SPEC,
         jacobsen_pixel.SPEC,
         badnets.SPEC,
+        deep_confuse.SPEC,
     )
 
 

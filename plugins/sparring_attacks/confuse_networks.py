@@ -54,7 +54,8 @@ class Generator(nn.Module):
             h = decoder(h)
             h = torch.cat([h, same_size], dim=1) if self.skips else h
         h = self.last(h)
-        return h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right].tanh()
+        inside: Tensor = h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right]
+        return inside.tanh()
 
 
 def _margins(side: int) -> tuple[int, int]:

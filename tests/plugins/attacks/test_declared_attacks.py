@@ -42,6 +42,7 @@ def test_hooks_give_unique_names_and_load() -> None:
         "random-pixel",
         "jacobsen-pixel",
         "badnets",
+        "deep-confuse",
     ]
     for spec in specs:
         loaded = spec.load(spec.params())
