@@ -17,7 +17,7 @@ class Algorithm(StrEnum):
     MEMORY_EFFICIENT = "memory-efficient"
 
 
-class Budget(StrEnum):
+class Preset(StrEnum):
     QUICK = "quick"
     PAPER = "paper"
 
@@ -64,13 +64,13 @@ class Settings:
     batch_norm: bool
 
 
-def preset(budget: Budget, image_channels: int) -> dict[str, Any]:
-    """The settings that a budget stands for, variant and algorithm aside.
+def values_of(preset: Preset, image_channels: int) -> dict[str, Any]:
+    """The settings that a preset stands for, variant and algorithm aside.
 
     `PAPER` is section 5: 500 trials, each one pass over all rows; classifier and learning rates as published for MNIST
     (grey images) and CIFAR-10 (coloured ones).
     """
-    if budget is Budget.PAPER:
+    if preset is Preset.PAPER:
         grey = image_channels == 1
         return {
             "trials": 500,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Goal, Norm, ThreatModel, When
 from sparring_attacks.balls import project
-from sparring_attacks.confuse_settings import Algorithm, Budget, Keep, Settings, Variant, preset
+from sparring_attacks.confuse_settings import Algorithm, Keep, Preset, Settings, Variant, values_of
 from sparring_attacks.poison_rows import draw_rows
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Params:
         Algorithm.MEMORY_EFFICIENT,
         "stored (algorithm 1) keeps the classifier's trajectory, memory-efficient (2) does not",
     )
-    budget: Budget = param(Budget.QUICK, "the preset that stands for every parameter below that is null")
+    preset: Preset = param(Preset.QUICK, "what stands for every parameter below that is null")
     trials: int | None = param(None, "classifiers that are trained from scratch", at_least=0)
     pool: int | None = param(None, "rows that one of them is trained on; 0: all", at_least=0, unit="rows")
     passes: float | None = param(None, "of one classifier over its rows", above=0)
@@ -88,7 +88,7 @@ class DeepConfuse:
 
     def settings(self, image_channels: int) -> Settings:
         """The preset for such images, and what the parameters put in its place."""
-        values = preset(self.params.budget, image_channels)
+        values = values_of(self.params.preset, image_channels)
         stated = {name: getattr(self.params, name) for name in values}
         values |= {name: value for name, value in stated.items() if value is not None}
         return Settings(variant=self.params.variant, algorithm=self.params.algorithm, **values)
@@ -104,11 +104,12 @@ def poison_with(trained: Trained, train: ArrayDataset, epsilon: float, fraction:
 
     rows = draw_rows(np.arange(len(train)), len(train), fraction, ctx.rng)
     images = train.rows(rows)
-    noise = noise_on(images.x, trained.generator, epsilon, ctx)
-    x = project(torch.from_numpy(images.x + noise), torch.from_numpy(images.x), Norm.LINF, epsilon).numpy()
+    x = torch.tensor(images.x)
+    noise = torch.from_numpy(noise_on(images.x, trained.generator, epsilon, ctx))
+    poisoned = project(x + noise, x, Norm.LINF, epsilon).numpy()
     state = {f"generator/{name}": array for name, array in generator_arrays(trained.generator).items()}
     numbers = {"epsilon": np.array(epsilon), "classes": np.array(train.classes), "kept": np.array(trained.kept)}
-    return Poisoned(rows, x, images.y, {**state, **numbers, "history": trained.history})
+    return Poisoned(rows, poisoned, images.y, {**state, **numbers, "history": trained.history})
 
 
 SPEC = AttackSpec(
