@@ -190,6 +190,9 @@ class _Run:
         for network, role in ((self.fixed, "g"), (self.climbing, "g"), (self.best, "best")):
             load_state(network, under(f"{role}/", arrays))
         load_optimiser_arrays(self.optimiser, under("adam/", arrays))
+        for parameter, moments in self.optimiser.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # arrays forget the layout in memory, and rounding depends on it
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self.history = [Scores(*(float(score) for score in row)) for row in arrays["history"]]
         self.kept = int(arrays["kept"])
 
