@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -12,36 +13,49 @@ from torch.nn import functional as F  # noqa: N812
 Shape = tuple[int, int, int]
 """(C, H, W) of one image."""
 
-WIDTHS = (16, 32, 64, 128)
-"""Channels of the four 4 x 4 convolutions that encode, and, reversed, of those that decode (section 5)."""
-
-FASTEST_LAYOUT = torch.channels_last
 N = TypeVar("N", bound=nn.Module)
+
+
+class ChannelsLast(nn.Module):
+    """Lays images out channels last on the CPU, where convolutions and pools are fastest so; same values.
+
+    It stands behind convolutions, because those of one-channel images leave the layout open.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 class Generator(nn.Module):
     """g without its epsilon: (N, C, H, W) images in [0, 1] to a pattern of the same shape in [-1, 1], the last
     activation being tanh (section 3).
 
-    Four 4 x 4 convolutions of stride 2 encode, four transposed ones decode (section 5). With `skips`, each decoder also
+    4 x 4 convolutions of stride 2 encode, as many transposed ones decode (section 5). With `skips`, each decoder also
     sees what the encoder of its size saw: a U-Net (Ronneberger et al. 2015), which the paper takes for colour images.
     The paper gives neither strides nor normalisation; with batch normalisation, the pattern depends on the image from
     the start, without it an untrained network gives nearly the same one for all.
 
-    Images are padded to multiples of 16 on all sides alike, so any size will do.
+    Images are padded on all sides alike to multiples of 16 (two to the number of widths), so any size will do.
+
+    Args:
+        shape: (C, H, W) of the images.
+        widths: channels of the encoders.
+        skips: whether it is a U-Net.
+        standardised: batch normalisation, without weights, of every value of the pattern before the tanh. What is alike
+            in the noise on all images, which can hinder but not mislead, is thereby taken out of it.
     """
 
-    def __init__(self, shape: Shape, *, skips: bool) -> None:
+    def __init__(self, shape: Shape, widths: Sequence[int], *, skips: bool, standardised: bool) -> None:
         super().__init__()
         channels, height, width = shape
         self.skips = skips
-        self.margins = (*_margins(width), *_margins(height))
-        inner = list(zip((channels, *WIDTHS), WIDTHS, strict=False))
-        self.encoders = nn.ModuleList(_encoder(a, b) for a, b in inner)
-        outputs = [a for a, _ in reversed(inner)]
-        inputs = [WIDTHS[-1], *(a * (1 + skips) for a in outputs[:-1])]
-        self.decoders = nn.ModuleList(_decoder(a, b) for a, b in zip(inputs[:-1], outputs[:-1], strict=True))
+        self.margins = (*_margins(width, 2 ** len(widths)), *_margins(height, 2 ** len(widths)))
+        self.encoders = nn.ModuleList(_encoder(a, b) for a, b in pairwise((channels, *widths)))
+        outputs = widths[-2::-1]
+        inputs = [widths[-1], *(wide * (1 + skips) for wide in outputs)]
+        self.decoders = nn.ModuleList(_decoder(a, b) for a, b in zip(inputs[:-1], outputs, strict=True))
         self.last = nn.ConvTranspose2d(inputs[-1], channels, 4, stride=2, padding=1)
+        self.standardise = nn.BatchNorm1d(channels * height * width, affine=False) if standardised else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         left, right, top, bottom = self.margins
@@ -54,18 +68,19 @@ class Generator(nn.Module):
             h = decoder(h)
             h = torch.cat([h, same_size], dim=1) if self.skips else h
         h = self.last(h)
-        inside: Tensor = h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right]
-        return inside.tanh()
+        h = h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right]
+        pattern: Tensor = self.standardise(h.flatten(1)).view_as(x).tanh()
+        return pattern
 
 
-def _margins(side: int) -> tuple[int, int]:
-    missing = -side % 16
+def _margins(side: int, multiple: int) -> tuple[int, int]:
+    missing = -side % multiple
     return missing // 2, missing - missing // 2
 
 
 def _encoder(channels: int, wide: int) -> nn.Module:
     convolution = nn.Conv2d(channels, wide, 4, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(wide), nn.LeakyReLU(0.2))
+    return nn.Sequential(convolution, ChannelsLast(), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2))
 
 
 def _decoder(channels: int, wide: int) -> nn.Module:
@@ -90,7 +105,7 @@ class Classifier(nn.Module):
         size, height, width = shape
         layers: list[nn.Module] = []
         for wide in channels:
-            layers.append(nn.Conv2d(size, wide, 3, padding=1))
+            layers += [nn.Conv2d(size, wide, 3, padding=1), ChannelsLast()]
             if batch_norm:
                 layers.append(nn.BatchNorm2d(wide))
             if min(height, width) >= 2:
@@ -110,5 +125,5 @@ class Classifier(nn.Module):
 
 
 def laid_out(network: N, device: str) -> N:
-    """On the device, with weights channels last, the layout in which convolutions are fastest."""
-    return network.to(device=device, memory_format=FASTEST_LAYOUT)  # type: ignore[call-overload, no-any-return]
+    """On the device, with weights channels last."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

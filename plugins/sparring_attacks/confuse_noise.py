@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,26 +17,30 @@ from sparring_attacks.confuse_networks import Generator, Shape, laid_out
 BATCH = 256
 
 
-def fresh_generator(shape: Shape, ctx: Context) -> Generator:
+def fresh_generator(shape: Shape, widths: Sequence[int], ctx: Context, *, standardised: bool) -> Generator:
     """With weights drawn from `ctx.generator`: an encoder-decoder for grey images, a U-Net for coloured ones
     (section 5)."""
-    network = initialised(lambda: _generator(shape), ctx)
+    network = initialised(lambda: Generator(shape, widths, skips=_skips(shape), standardised=standardised), ctx)
     assert isinstance(network, Generator)
     return laid_out(network, ctx.device)
 
 
 def restored_generator(shape: Shape, arrays: Arrays, ctx: Context) -> Generator:
-    """The generator whose `generator_arrays` these are, in eval mode.
+    """The generator whose `generator_arrays` these are, in eval mode. Its widths are read off them.
 
     Raises:
-        ValueError: the arrays are those of a generator for other images.
+        ValueError: the arrays are none of a generator, or of one for other images.
     """
-    with untouched_randomness():
-        network = _generator(shape)
+    encoders = [name for name in arrays if name.startswith("encoders.") and arrays[name].ndim == 4]
+    widths = [len(arrays[name]) for name in sorted(encoders)]
+    standardised = any(name.startswith("standardise.") for name in arrays)
     try:
+        with untouched_randomness():
+            network = Generator(shape, widths, skips=_skips(shape), standardised=standardised)
         load_state(network, arrays)
-    except RuntimeError as problem:
-        raise ValueError(f"the arrays are no generator for images of {shape[0]} channels: {problem}") from None
+    except (RuntimeError, IndexError):
+        told = " x ".join(map(str, shape))
+        raise ValueError(f"the arrays are no generator of DeepConfuse for images of {told}") from None
     return laid_out(network, ctx.device).eval()
 
 
@@ -62,5 +68,5 @@ def under(prefix: str, arrays: Arrays) -> Arrays:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _generator(shape: Shape) -> Generator:
-    return Generator(shape, skips=shape[0] > 1)
+def _skips(shape: Shape) -> bool:
+    return shape[0] > 1

@@ -17,14 +17,15 @@ from torch import Tensor
 from sparring.contracts import Context
 from sparring.data import ArrayDataset, Arrays
 from sparring.model import load_state
-from sparring.optimisation import load_optimiser_arrays, optimiser_arrays
+from sparring.optimisation import load_optimiser_arrays, optimiser_arrays, rate_factor, set_rate
 from sparring_attacks.confuse_gradient import Weights, gradient_through_a_step
 from sparring_attacks.confuse_networks import Generator
 from sparring_attacks.confuse_noise import BATCH, fresh_generator, generator_arrays, under, with_noise
 from sparring_attacks.confuse_settings import Algorithm, Keep, Settings, Variant
-from sparring_attacks.confuse_victim import ImaginaryVictim, Rows, Scores, steps_of_a_trial
+from sparring_attacks.confuse_victim import ImaginaryVictim, Rows, Scores
 
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.1, 1000
+SHORTEST = 1e-30  # gradient that is scaled to length 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class _Run:
     ) -> None:
         self.shape, self.classes = train.image_shape, train.classes
         self.epsilon, self.settings, self.ctx = epsilon, settings, ctx
-        self.climbing = fresh_generator(self.shape, ctx)
+        self.climbing = fresh_generator(self.shape, settings.widths, ctx, standardised=settings.standardised)
         self.fixed, self.best = (copy.deepcopy(self.climbing).eval() for _ in range(2))
         self.parameters = tuple(self.climbing.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.generator_rate, fused=True)
@@ -115,17 +116,17 @@ class _Run:
         """A new classifier learns the noise of g; meanwhile (algorithm 2) or afterwards, along its stored trajectory
         (algorithm 1), g' climbs; then g becomes g'."""
         victim = self.new_victim()
-        trajectory: list[tuple[Weights, Tensor]] = []
+        trajectory: list[tuple[int, Weights, Tensor]] = []
         for step, rows in enumerate(victim.batches()):
             if climb and step % self.settings.generator_every == 0:
                 if self.settings.algorithm is Algorithm.STORED:
-                    trajectory.append((victim.weights_copied(), rows))
+                    trajectory.append((step, victim.weights_copied(), rows))
                 else:
-                    self.climb(victim, victim.weights, rows)
+                    self.climb(victim, step, victim.weights, rows)
             victim.learn(rows)
             self.say(step, victim)
-        for weights, rows in trajectory:
-            self.climb(victim, weights, rows)
+        for step, weights, rows in trajectory:
+            self.climb(victim, step, weights, rows)
             self.say(step, victim)
         self.judge(victim)
         self.fixed.load_state_dict(self.climbing.state_dict())
@@ -142,8 +143,10 @@ class _Run:
         with torch.no_grad():
             return torch.cat([with_noise(part, self.fixed, self.epsilon) for part in x.split(BATCH)])
 
-    def climb(self, victim: ImaginaryVictim, weights: Weights, rows: Tensor) -> None:
+    def climb(self, victim: ImaginaryVictim, step: int, weights: Weights, rows: Tensor) -> None:
         """One step of g' through a pseudo-step of the classifier with `weights` (algorithm 2, lines 9 and 10)."""
+        done = (len(self.history) + step / victim.steps) / self.settings.trials
+        set_rate(self.optimiser, self.settings.generator_rate * rate_factor(self.settings.schedule, done))
         x, y = victim.pool.clean[rows], victim.pool.y[rows]
         descends = self.settings.variant is Variant.LABEL_SPECIFIC
         gradients = gradient_through_a_step(
@@ -156,8 +159,11 @@ class _Run:
             wanted=(y + 1) % self.classes if descends else y,
             of=self.parameters,
         )
+        scale = torch.ones(()) if descends else -torch.ones(())
+        if self.settings.equal_steps:
+            scale = scale / torch.stack([gradient.norm() for gradient in gradients]).norm().clamp_min(SHORTEST).cpu()
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient if descends else gradient.neg_()
+            parameter.grad = gradient.mul_(scale)
         self.optimiser.step()
 
     def judge(self, victim: ImaginaryVictim) -> None:
@@ -173,8 +179,7 @@ class _Run:
         if time.monotonic() - self.spoken < 1:
             return
         self.spoken = time.monotonic()
-        steps = steps_of_a_trial(len(victim.pool.y), self.settings)
-        trial, trials = len(self.history), self.settings.trials
+        trial, trials, steps = len(self.history), self.settings.trials, victim.steps
         last = f", its last victim {self.history[-1].clean:.1%} right" if self.history else ""
         self.ctx.progress(trial * steps + step + 1, (trials + 1) * steps, f"trial {trial + 1} of {trials}{last}")
 

@@ -52,6 +52,7 @@ class ImaginaryVictim:
         def build() -> Classifier:
             return Classifier(shape, classes, settings.channels, settings.fc, batch_norm=settings.batch_norm)
 
+        self.steps = steps_of_a_trial(len(pool.y), settings)
         network = initialised(build, ctx)
         assert isinstance(network, Classifier)
         self.classifier = laid_out(network, ctx.device).train()
@@ -63,7 +64,7 @@ class ImaginaryVictim:
     def batches(self) -> Iterator[Tensor]:
         """Row numbers of the pool, shuffled anew for every pass."""
         count, size = len(self.pool.y), self.settings.batch_size
-        left = steps_of_a_trial(count, self.settings)
+        left = self.steps
         while left > 0:
             order = torch.randperm(count, generator=self.ctx.generator).to(self.ctx.device)
             passed = cut_batches(order, size)[:left]

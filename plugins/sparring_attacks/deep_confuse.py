@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sparring.plugin import Act, AttackSpec, param
 from sparring.threat import Goal, Norm, ThreatModel, When
+from sparring.training import Schedule
 from sparring_attacks.balls import project
 from sparring_attacks.confuse_settings import Algorithm, Keep, Preset, Settings, Variant, values_of
 from sparring_attacks.poison_rows import draw_rows
@@ -36,10 +37,14 @@ class Params:
     momentum: float | None = param(None, "of the classifier's SGD", at_least=0, below=1)
     pseudo_rate: float | None = param(None, "length of the step that the generator looks ahead", above=0)
     generator_rate: float | None = param(None, "step size of the generator's Adam", above=0)
+    schedule: Schedule | None = param(None, "of the generator's step size, over all trials")
+    equal_steps: bool | None = param(None, "scale every gradient of the generator to length 1")
     batch_size: int | None = param(None, "images per step", at_least=1)
     channels: tuple[int, ...] | None = param(None, "of the classifier's convolutions", at_least=1)
     fc: int | None = param(None, "width of the classifier's fully connected layer; 0: none", at_least=0)
     batch_norm: bool | None = param(None, "batch normalisation in the classifier")
+    widths: tuple[int, ...] | None = param(None, "channels of the generator's encoders, from the outside", at_least=1)
+    standardised: bool | None = param(None, "batch normalisation of the pattern before the last activation")
     keep: Keep | None = param(None, "the generator of the last trial, or the one whose victim did worst")
 
 
@@ -63,7 +68,7 @@ class DeepConfuse:
 
         epsilon = DEFAULT_EPSILON if threat.epsilon is None else threat.epsilon
         fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
-        settings = self.settings(train.image_shape[0])
+        settings = self.settings(train.image_shape[0], len(train))
         trained = train_generator(train, aux.attacker_val, epsilon, settings, ctx)
         return [poison_with(trained, train, epsilon, fraction, ctx)]
 
@@ -86,9 +91,9 @@ class DeepConfuse:
             "shifted": (x, (y + 1) % int(state["classes"])),
         }
 
-    def settings(self, image_channels: int) -> Settings:
-        """The preset for such images, and what the parameters put in its place."""
-        values = values_of(self.params.preset, image_channels)
+    def settings(self, image_channels: int, rows: int) -> Settings:
+        """The preset for so many such images, and what the parameters put in its place."""
+        values = values_of(self.params.preset, image_channels, rows)
         stated = {name: getattr(self.params, name) for name in values}
         values |= {name: value for name, value in stated.items() if value is not None}
         return Settings(variant=self.params.variant, algorithm=self.params.algorithm, **values)

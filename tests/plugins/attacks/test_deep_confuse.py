@@ -21,7 +21,7 @@ from sparring_attacks.confuse_training import train_generator
 from sparring_attacks.confuse_victim import steps_of_a_trial
 from sparring_attacks.deep_confuse import DeepConfuse, Params
 
-TINY = Params(trials=2, pool=64, passes=3.0, batch_size=16, channels=(4, 8), fc=0)
+TINY = Params(trials=2, pool=64, passes=3.0, batch_size=16, channels=(4, 8), fc=0, widths=(4, 8), keep=Keep.LAST)
 HALF = ThreatModel(epsilon=0.3, poison_fraction=0.5)
 
 
@@ -83,12 +83,12 @@ def test_the_gradient_is_that_of_the_loss_after_one_step(batch_norm: bool) -> No
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 13), (1, 28, 28), (3, 32, 32), (1, 1, 1)])
 def test_generators_fit_images_of_any_size(shape: tuple[int, int, int]) -> None:
-    generator = Generator(shape, skips=shape[0] > 1)
-    pattern = generator(torch.rand(5, *shape))
-    assert pattern.shape == (5, *shape)
-    assert pattern.abs().max() <= 1
-    widths = [layer.weight.shape[0] for layer in generator.modules() if isinstance(layer, nn.Conv2d)]
-    assert widths == [16, 32, 64, 128]
+    for widths, standardised in (((16, 32, 64, 128), False), ((4, 8), True)):
+        generator = Generator(shape, widths, skips=shape[0] > 1, standardised=standardised)
+        pattern = generator(torch.rand(5, *shape))
+        assert pattern.shape == (5, *shape)
+        assert pattern.abs().max() <= 1
+        assert tuple(layer.out_channels for layer in generator.modules() if isinstance(layer, nn.Conv2d)) == widths
 
 
 @pytest.mark.parametrize("variant", list(Variant))
@@ -100,12 +100,12 @@ def test_both_algorithms_come_to_the_same_generator(context, variant: Variant, b
     np.testing.assert_allclose(stored.x, merged.x, atol=1e-5)
     np.testing.assert_allclose(stored.state["history"], merged.state["history"], atol=1e-6)
     clean = dataset().rows(merged.rows).x
-    assert abs(merged.x - clean).max() > 0.05, "it does nothing"
+    assert abs(merged.x - clean).max() > 0.02, "it does nothing"
 
 
 @pytest.mark.parametrize("killed_after", [1, 2])
 def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, killed_after: int) -> None:
-    settings = DeepConfuse(TINY).settings(1)
+    settings = DeepConfuse(TINY).settings(1, 80)
 
     def run(checkpoints: Memory, fails: bool) -> bytes:
         ctx = Context(seed=5, device="cpu", scratch=tmp_path, checkpoints=checkpoints)
@@ -174,12 +174,12 @@ def test_probes_show_what_the_victim_learnt_instead(context) -> None:
 
 
 def test_the_paper_preset_is_the_paper_and_parameters_stand_over_it() -> None:
-    grey = DeepConfuse(Params(preset=Preset.PAPER)).settings(1)
+    grey = DeepConfuse(Params(preset=Preset.PAPER)).settings(1, 60_000)
     assert (grey.trials, grey.classifier_rate, grey.generator_rate, grey.batch_size) == (500, 0.01, 1e-4, 64)
     assert (grey.channels, grey.fc) == ((20, 50), 500)
     assert steps_of_a_trial(60_000, grey) == 938
     assert grey.generator_every == 1
-    colour = DeepConfuse(Params(preset=Preset.PAPER, trials=3)).settings(3)
+    colour = DeepConfuse(Params(preset=Preset.PAPER, trials=3)).settings(3, 50_000)
     assert (colour.channels, colour.fc) == ((32, 64, 128, 128, 128), 0)
     assert colour.trials == 3
 
