@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from sparring.contracts import Context
 from sparring.data import Arrays, FloatArray
@@ -17,10 +19,10 @@ from sparring_attacks.confuse_networks import Generator, Shape, laid_out
 BATCH = 256
 
 
-def fresh_generator(shape: Shape, widths: Sequence[int], ctx: Context, *, standardised: bool) -> Generator:
+def fresh_generator(shape: Shape, widths: Sequence[int], spread: float, ctx: Context) -> Generator:
     """With weights drawn from `ctx.generator`: an encoder-decoder for grey images, a U-Net for coloured ones
     (section 5)."""
-    network = initialised(lambda: Generator(shape, widths, skips=_skips(shape), standardised=standardised), ctx)
+    network = initialised(lambda: Generator(shape, widths, skips=_skips(shape), spread=spread), ctx)
     assert isinstance(network, Generator)
     return laid_out(network, ctx.device)
 
@@ -29,23 +31,28 @@ def restored_generator(shape: Shape, arrays: Arrays, ctx: Context) -> Generator:
     """The generator whose `generator_arrays` these are, in eval mode. Its widths are read off them.
 
     Raises:
-        ValueError: the arrays are none of a generator, or of one for other images.
+        ValueError: the arrays are not those of a generator, or of one for other images.
     """
     encoders = [name for name in arrays if name.startswith("encoders.") and arrays[name].ndim == 4]
     widths = [len(arrays[name]) for name in sorted(encoders)]
-    standardised = any(name.startswith("standardise.") for name in arrays)
     try:
         with untouched_randomness():
-            network = Generator(shape, widths, skips=_skips(shape), standardised=standardised)
-        load_state(network, arrays)
-    except (RuntimeError, IndexError):
+            network = Generator(shape, widths, skips=_skips(shape), spread=float(arrays["spread"]))
+        load_state(network, {name: array for name, array in arrays.items() if name != "spread"})
+    except (RuntimeError, LookupError):
         told = " x ".join(map(str, shape))
         raise ValueError(f"the arrays are no generator of DeepConfuse for images of {told}") from None
     return laid_out(network, ctx.device).eval()
 
 
-def generator_arrays(generator: Generator) -> dict[str, FloatArray]:
-    return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in generator.state_dict().items()}
+def generator_arrays(generator: Generator) -> dict[str, NDArray[Any]]:
+    """All that `restored_generator` needs beside the shape of the images."""
+    return {**network_arrays(generator), "spread": np.array(generator.spread)}
+
+
+def network_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Weights and running statistics, by name."""
+    return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in network.state_dict().items()}
 
 
 def noise_on(images: FloatArray, generator: Generator, epsilon: float, ctx: Context) -> FloatArray:

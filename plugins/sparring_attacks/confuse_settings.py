@@ -51,7 +51,7 @@ class Settings:
             steps of each trial only; there, hindering the classifier pays more than misleading it.
         batch_size: b.
         channels, fc, batch_norm: of the classifier; see `Classifier`.
-        widths, standardised: of the generator; see `Generator`.
+        widths, spread: of the generator; see `Generator`.
     """
 
     variant: Variant
@@ -72,7 +72,7 @@ class Settings:
     fc: int
     batch_norm: bool
     widths: tuple[int, ...]
-    standardised: bool
+    spread: float
 
 
 def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
     (grey images) and CIFAR-10 (coloured ones).
 
     `QUICK` is ours, chosen on MNIST's training rows: many short trials against small classifiers, whose noise is made
-    once; see `Settings` and `Generator` for `equal_steps` and `standardised`, without which its generators learn to
+    once; see `Settings` and `Generator` for `equal_steps` and `spread`, without which its generators learn to
     hinder instead of to mislead. Small training sets get fewer trials, one for every ten rows.
     """
     if preset is Preset.PAPER:
@@ -103,7 +103,7 @@ def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
             "fc": 500 if grey else 0,
             "batch_norm": True,
             "widths": (16, 32, 64, 128),
-            "standardised": False,
+            "spread": 0.0,
             "keep": Keep.LAST,
         }
     return {
@@ -122,6 +122,6 @@ def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
         "fc": 64,
         "batch_norm": False,
         "widths": (8, 16, 32, 64),
-        "standardised": True,
+        "spread": 3.0,
         "keep": Keep.BEST,
     }

@@ -20,7 +20,7 @@ from sparring.model import load_state
 from sparring.optimisation import load_optimiser_arrays, optimiser_arrays, rate_factor, set_rate
 from sparring_attacks.confuse_gradient import Weights, gradient_through_a_step
 from sparring_attacks.confuse_networks import Generator
-from sparring_attacks.confuse_noise import BATCH, fresh_generator, generator_arrays, under, with_noise
+from sparring_attacks.confuse_noise import BATCH, fresh_generator, network_arrays, under, with_noise
 from sparring_attacks.confuse_settings import Algorithm, Keep, Settings, Variant
 from sparring_attacks.confuse_victim import ImaginaryVictim, Rows, Scores
 
@@ -98,7 +98,7 @@ class _Run:
     ) -> None:
         self.shape, self.classes = train.image_shape, train.classes
         self.epsilon, self.settings, self.ctx = epsilon, settings, ctx
-        self.climbing = fresh_generator(self.shape, settings.widths, ctx, standardised=settings.standardised)
+        self.climbing = fresh_generator(self.shape, settings.widths, settings.spread, ctx)
         self.fixed, self.best = (copy.deepcopy(self.climbing).eval() for _ in range(2))
         self.parameters = tuple(self.climbing.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.generator_rate, fused=True)
@@ -186,7 +186,7 @@ class _Run:
     def arrays(self) -> Arrays:
         """All that the next trial starts from; the states of the random generators are the context's business."""
         networks = {"g": self.fixed, "best": self.best}  # between trials, g and g' are one
-        weights = {f"{role}/{k}": v for role, g in networks.items() for k, v in generator_arrays(g).items()}
+        weights = {f"{role}/{k}": v for role, g in networks.items() for k, v in network_arrays(g).items()}
         adam = {f"adam/{name}": array for name, array in optimiser_arrays(self.optimiser).items()}
         return {**weights, **adam, "history": np.array(self.history), "kept": np.array(self.kept)}
 

@@ -44,7 +44,9 @@ class Params:
     fc: int | None = param(None, "width of the classifier's fully connected layer; 0: none", at_least=0)
     batch_norm: bool | None = param(None, "batch normalisation in the classifier")
     widths: tuple[int, ...] | None = param(None, "channels of the generator's encoders, from the outside", at_least=1)
-    standardised: bool | None = param(None, "batch normalisation of the pattern before the last activation")
+    spread: float | None = param(
+        None, "deviation that batch normalisation gives the noise before its tanh; 0: none", at_least=0
+    )
     keep: Keep | None = param(None, "the generator of the last trial, or the one whose victim did worst")
 
 

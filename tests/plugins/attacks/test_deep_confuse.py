@@ -83,8 +83,8 @@ def test_the_gradient_is_that_of_the_loss_after_one_step(batch_norm: bool) -> No
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 13), (1, 28, 28), (3, 32, 32), (1, 1, 1)])
 def test_generators_fit_images_of_any_size(shape: tuple[int, int, int]) -> None:
-    for widths, standardised in (((16, 32, 64, 128), False), ((4, 8), True)):
-        generator = Generator(shape, widths, skips=shape[0] > 1, standardised=standardised)
+    for widths, spread in (((16, 32, 64, 128), 0.0), ((4, 8), 3.0)):
+        generator = Generator(shape, widths, skips=shape[0] > 1, spread=spread)
         pattern = generator(torch.rand(5, *shape))
         assert pattern.shape == (5, *shape)
         assert pattern.abs().max() <= 1
