@@ -109,12 +109,12 @@ def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
     return {
         "trials": min(150, max(1, rows // 10)),
         "pool": 2048,
-        "passes": 3.75,
-        "generator_every": 3,
+        "passes": 1.875,
+        "generator_every": 2,
         "classifier_rate": 0.02,
         "momentum": 0.9,
         "pseudo_rate": 0.1,
-        "generator_rate": 3e-3,
+        "generator_rate": 2e-3,
         "schedule": Schedule.COSINE,
         "equal_steps": True,
         "batch_size": 64,
@@ -122,6 +122,6 @@ def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
         "fc": 64,
         "batch_norm": False,
         "widths": (8, 16, 32, 64),
-        "spread": 3.0,
+        "spread": 2.0,
         "keep": Keep.BEST,
     }

@@ -89,7 +89,7 @@ class _Run:
     Attributes:
         climbing: g', updated in every step.
         fixed: g, on whose noise the classifier of the trial is trained; in eval mode, as it is when it poisons.
-        best: the g whose victim did worst so far.
+        best: the g that did most harm so far.
         history, kept: see `Trained`.
     """
 
@@ -167,7 +167,7 @@ class _Run:
         self.optimiser.step()
 
     def judge(self, victim: ImaginaryVictim) -> None:
-        """Note how the victim of g did, and keep g if its was the worst so far."""
+        """Note how the victim of g did, and keep g if none did more harm so far."""
         self.history.append(victim.scores(Rows(self.x_held, self.poisoned(self.x_held), self.y_held)))
         if self.settings.keep is Keep.LAST or _harm(self.history[-1], self.settings) >= _harm(
             self.history[self.kept], self.settings
@@ -207,5 +207,6 @@ def _tensors(data: ArrayDataset, ctx: Context) -> tuple[Tensor, Tensor]:
 
 
 def _harm(scores: Scores, settings: Settings) -> float:
-    """What the attack is after, in [0, 1]; higher is better for it."""
-    return scores.shifted if settings.variant is Variant.LABEL_SPECIFIC else 1 - scores.clean
+    """What the attack is after; higher is better for it. A victim that has not learnt the poison says little: its
+    errors would go on with its training. So the untargeted variant counts the generalisation gap."""
+    return scores.shifted if settings.variant is Variant.LABEL_SPECIFIC else scores.poisoned - scores.clean

@@ -47,7 +47,7 @@ class Params:
     spread: float | None = param(
         None, "deviation that batch normalisation gives the noise before its tanh; 0: none", at_least=0
     )
-    keep: Keep | None = param(None, "the generator of the last trial, or the one whose victim did worst")
+    keep: Keep | None = param(None, "the generator of the last trial, or the one that did most harm")
 
 
 class DeepConfuse:
