@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparring.contracts import Context
 from sparring.data import Arrays, FloatArray
 from sparring.model import load_state, untouched_randomness
-from sparring.training_loop import initialised
+from sparring.training_loop import cut_batches, initialised
 from sparring_attacks.confuse_networks import Generator, Shape, laid_out
 
 BATCH = 256
@@ -53,6 +53,24 @@ def generator_arrays(generator: Generator) -> dict[str, NDArray[Any]]:
 def network_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
     """Weights and running statistics, by name."""
     return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in network.state_dict().items()}
+
+
+def settle(generator: Generator, x: Tensor) -> None:
+    """Take the statistics of the generator's batch normalisations over `x`; one image leaves them as they are.
+
+    The running ones lag behind a generator that learns fast: with them, it makes other noise than it was trained on.
+    """
+    if len(x) < 2:
+        return
+    normalisations = [part for part in generator.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for part in normalisations:
+        part.reset_running_stats()
+        part.momentum = None  # the plain mean over batches
+    generator.train()
+    with torch.no_grad():
+        for batch in cut_batches(torch.arange(len(x), device=x.device), BATCH):
+            generator(x[batch])
+    generator.eval()
 
 
 def noise_on(images: FloatArray, generator: Generator, epsilon: float, ctx: Context) -> FloatArray:

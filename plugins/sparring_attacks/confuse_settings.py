@@ -114,7 +114,7 @@ def values_of(preset: Preset, image_channels: int, rows: int) -> dict[str, Any]:
         "classifier_rate": 0.02,
         "momentum": 0.9,
         "pseudo_rate": 0.1,
-        "generator_rate": 2e-3,
+        "generator_rate": 3e-3,
         "schedule": Schedule.COSINE,
         "equal_steps": True,
         "batch_size": 64,

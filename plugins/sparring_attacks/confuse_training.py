@@ -20,12 +20,14 @@ from sparring.model import load_state
 from sparring.optimisation import load_optimiser_arrays, optimiser_arrays, rate_factor, set_rate
 from sparring_attacks.confuse_gradient import Weights, gradient_through_a_step
 from sparring_attacks.confuse_networks import Generator
-from sparring_attacks.confuse_noise import BATCH, fresh_generator, network_arrays, under, with_noise
+from sparring_attacks.confuse_noise import BATCH, fresh_generator, network_arrays, settle, under, with_noise
 from sparring_attacks.confuse_settings import Algorithm, Keep, Settings, Variant
 from sparring_attacks.confuse_victim import ImaginaryVictim, Rows, Scores
 
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.1, 1000
+SETTLING_ROWS = 2048  # that the statistics of a generator are taken over
 SHORTEST = 1e-30  # gradient that is scaled to length 1
+DAMPING = 1e-3  # Adam's epsilon for such gradients: spares weights whose share of the length is small, 1e-8 would not
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,8 @@ class _Run:
         self.climbing = fresh_generator(self.shape, settings.widths, settings.spread, ctx)
         self.fixed, self.best = (copy.deepcopy(self.climbing).eval() for _ in range(2))
         self.parameters = tuple(self.climbing.parameters())
-        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.generator_rate, fused=True)
+        damping = DAMPING if settings.equal_steps else 1e-8
+        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.generator_rate, eps=damping, fused=True)
         spared = 0 if held_out is not None else min(HELD_OUT_ROWS, int(HELD_OUT_SHARE * len(train)))
         order = torch.randperm(len(train), generator=ctx.generator).numpy()
         if held_out is None:  # a handful of rows spares none: then all are looked at
@@ -135,6 +138,7 @@ class _Run:
         count = min(self.settings.pool or len(self.y), len(self.y))
         rows = torch.randperm(len(self.y), generator=self.ctx.generator)[:count].to(self.ctx.device)
         x = self.x[rows]
+        settle(self.fixed, x[:SETTLING_ROWS])
         pool = Rows(clean=x, poisoned=self.poisoned(x), y=self.y[rows])
         return ImaginaryVictim(pool, self.shape, self.classes, self.settings, self.ctx)
 
