@@ -24,6 +24,7 @@ PUBLIC = {
     "hookspecs",
     "model",
     "plugin",
+    "stored_file",
     "subset",
     "testing",
     "threat",
@@ -36,7 +37,8 @@ LAYERS: dict[str, set[str]] = {
     # what plugins are made of: knows nothing of catalogues, suites and runs
     "threat": set(),
     "plugin": {"threat"},
-    "cell": {"threat"},
+    "cell": {"stored_file", "threat"},
+    "stored_file": {"errors", "tensors"},
     "hookspecs": set(),
     "errors": set(),
     "data": set(),
@@ -48,13 +50,14 @@ LAYERS: dict[str, set[str]] = {
     "training_loop": {"augmentation", "contracts", "data", "inner_adversary", "model", "optimisation", "training"},
     # what lies on disk: knows no plugin
     "store": {"data", "tensors"},
+    "media": {"atomic", "data", "tensors"},
     "record": {"stage"},
-    "journal": {"atomic", "record"},
+    "journal": {"atomic", "media", "record"},
     # runs stages without knowing what they are
     "graph": {"stage"},
     "engine": {"graph", "stage", "store"},
     # from records alone
-    "leaderboard": {"atomic", "cell", "journal", "record", "stage", "threat"},
+    "leaderboard": {"atomic", "cell", "exclusion", "journal", "record", "stage", "threat"},
 }
 """Module, or package, of the core: all of the core that it may import at run time."""
 

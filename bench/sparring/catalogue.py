@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparring.cell import Cell, Selection
 from sparring.discovery import Joined, Problem, join, one_line
 from sparring.errors import BadInput, NotInstalled, inside, near_miss
-from sparring.params import sweep
+from sparring.params import Resolve, sweep
 from sparring.plugin import AttackSpec, DatasetSpec, DefenceSpec, Kind, MetricSpec, PluginSpec, Spec, VictimSpec
 from sparring.selector import parse
 from sparring.threat import ALIASES, ThreatModel
@@ -114,11 +115,12 @@ class Catalogue:
         assert isinstance(spec, spec_type)  # discovery lets no other type in
         return spec
 
-    def resolve(self, kind: Kind, raw: Any) -> tuple[Selection, ...]:
+    def resolve(self, kind: Kind, raw: Any, folder: Path = Path()) -> tuple[Selection, ...]:
         """The selections that a selector stands for; several where it sweeps a parameter.
 
         Args:
             raw: 'pgd[steps=[10,20]]', `{"pgd": {"steps": [10, 20]}}`, or a `Selection`.
+            folder: what paths of stored files are relative to.
 
         Raises:
             BadInput: unknown plugin or parameter, wrong type, out of range, or an optional dependency is missing.
@@ -132,9 +134,10 @@ class Catalogue:
                 field = next(iter(lifted))
                 sentence = f"{name}: {field} belongs to the threat model; state it beside the outermost attack"
                 raise BadInput(sentence, trail=(field,))
-            return tuple(Selection(name, params) for params in sweep(spec.params, settings, name, self._reference))
+            found = sweep(spec.params, settings, name, self._references_in(folder), folder=folder)
+            return tuple(Selection(name, params) for params in found)
 
-    def resolve_attack(self, raw: Any) -> tuple[tuple[Selection, ThreatModel], ...]:
+    def resolve_attack(self, raw: Any, folder: Path = Path()) -> tuple[tuple[Selection, ThreatModel], ...]:
         """As `resolve`, with the threat fields that stand beside the attack's own parameters lifted out.
 
         Raises:
@@ -146,7 +149,8 @@ class Catalogue:
             own, lifted = lift(spec, settings)
             short = [alias for alias, field in ALIASES.items() if field in readable(spec)]
             threats = threat_models(lifted, name)
-            params = sweep(spec.params, own, name, self._reference, also_known=[*readable(spec), *short])
+            known = [*readable(spec), *short]
+            params = sweep(spec.params, own, name, self._references_in(folder), also_known=known, folder=folder)
         return tuple((Selection(name, one), threat) for threat in threats for one in params)
 
     def default(self, kind: Kind, name: str) -> Selection:
@@ -170,10 +174,13 @@ class Catalogue:
     def _by_name(self) -> Mapping[str, Joined]:
         return {source.distribution: source for source in self._joined}
 
-    def _reference(self, kind: Kind, raw: Any) -> tuple[Selection, ...]:
-        if kind is Kind.VICTIM and raw == VICTIM_OF_THE_CELL:
-            return (Selection(VICTIM_OF_THE_CELL),)
-        return self.resolve(kind, raw)
+    def _references_in(self, folder: Path) -> Resolve:
+        def resolve(kind: Kind, raw: Any) -> tuple[Selection, ...]:
+            if kind is Kind.VICTIM and raw == VICTIM_OF_THE_CELL:
+                return (Selection(VICTIM_OF_THE_CELL),)
+            return self.resolve(kind, raw, folder)
+
+        return resolve
 
     def objections(self, cell: Cell) -> list[str]:
         """Cited reasons of all plugins why `cell` makes no sense. A hook that raises is logged and has none."""

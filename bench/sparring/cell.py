@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from sparring.stored_file import StoredFile
 from sparring.threat import ThreatModel
 
 
@@ -103,6 +104,8 @@ def format_value(value: Any) -> str:
     if isinstance(value, str):
         plain = _WORD.fullmatch(value) and value not in _CONSTANTS
         return value if plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, StoredFile):
+        return format_value(str(value))
     if is_dataclass(value) and not isinstance(value, Selection):
         return "[" + ",".join(f"{k}={format_value(v)}" for k, v in changed_params(value).items()) + "]"
     return str(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sparring.cell import Cell, Selection
 from sparring.plugin import Act, Kind
 from sparring.stage import Plugged, Stage, StageName
+from sparring.suite_file import Kept
 from sparring.threat import MODEL_ACCESS, Access, Goal, ThreatModel
 
 if TYPE_CHECKING:
@@ -274,6 +275,27 @@ class CellStages:
             settings={"of": of} | ({"trial": trial} if of in ("target", "train") and self.trials > 1 else {}),
         )
 
+    def project(self) -> Stage | None:
+        """Where training and test images lie in the victim's last hidden layer."""
+        owned = self._defends(Act.OWN_FIT) or Access.FEATURES not in self.victim_spec.offers
+        if Kept.PROJECTION not in self.settings.keep or owned or not self.poisons:
+            return None
+        inputs = {"data": self.data, "model": self.model(0)} | _present(poison=self.poison(), sanitise=self.sanitise(0))
+        return self.blueprint.add(
+            StageName.PROJECT,
+            f"project {self.cell.victim} on {self._where}",
+            inputs=inputs,
+            plugins=self._model_plugins(),
+            seed=self._seed("project"),
+        )
+
+    def _kept(self) -> dict[str, Stage]:
+        """The stages that files kept beside the numbers are made from."""
+        if not self.poisons:
+            return {}
+        fit = self.fit(0) if Kept.CURVES in self.settings.keep else None
+        return _present(fit=fit, projection=self.project())
+
     def detect(self, attacked: Stage | None) -> Stage | None:
         if not self._defends(Act.DETECT):
             return None
@@ -329,6 +351,7 @@ class CellStages:
                 inputs["before_attacked"] = self.predict("attacked", self.fit(0), attacked)
         if self.poisons and self.cell.threat.goal == Goal.TARGETED:
             inputs |= self._target_answers()
+        inputs |= self._kept()
         plugins = {"attack": self.attack, "victim": self.victim, "defence": self.defence, **self.blueprint.metrics}
         return self.blueprint.add(
             StageName.MEASURE,
@@ -336,8 +359,12 @@ class CellStages:
             inputs=inputs,
             plugins=plugins,
             threat=self.cell.threat,
-            settings=self._sampling() if attacked or self._defends(Act.CERTIFY) else {},
+            settings=(self._sampling() if attacked or self._defends(Act.CERTIFY) else {}) | self._keeping(),
         )
+
+    def _keeping(self) -> dict[str, Any]:
+        kept = sorted(kind.value for kind in self.settings.keep)
+        return {"keep": kept} if kept and self.poisons else {}
 
     def _target_answers(self) -> dict[str, Stage]:
         poison = self.poison()

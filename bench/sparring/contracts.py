@@ -50,6 +50,7 @@ class Context:
         report: where `progress` goes.
         checkpoints: where `checkpoint` goes; `None`: nowhere.
         threads: torch threads of this process.
+        curves: what `curve` was told, by name: points in order.
     """
 
     seed: int
@@ -59,6 +60,7 @@ class Context:
     report: Callable[[int, int, str], None] | None = None
     checkpoints: Checkpoints | None = None
     threads: int = 1
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _rng: np.random.Generator | None = field(default=None, repr=False)
     _generator: torch.Generator | None = field(default=None, repr=False)
 
@@ -89,24 +91,32 @@ class Context:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise DeadlineExceeded(f"stopped at {done} of {total}")
 
+    def curve(self, name: str, x: float, y: float) -> None:
+        """Add a point to a learning curve that may be kept with the record: "training error" over epochs, say."""
+        self.curves.setdefault(name, []).append((float(x), float(y)))
+
     def checkpoint(self, state: Arrays) -> None:
-        """Keep `state` and the state of both generators, so that a killed stage can go on from here."""
+        """Keep `state`, the curves and the state of both generators, so that a killed stage can go on from here."""
         if self.checkpoints is None:
             return
         numpy_state = np.frombuffer(_json_bytes(self.rng.bit_generator.state), dtype=np.uint8)
         torch_state = self.generator.get_state().numpy()
-        self.checkpoints.write({**state, "rng/numpy": numpy_state, "rng/torch": torch_state})
+        curves = np.frombuffer(_json_bytes(self.curves), dtype=np.uint8)
+        own = {"ctx/numpy": numpy_state, "ctx/torch": torch_state, "ctx/curves": curves}
+        self.checkpoints.write({**state, **own})
 
     def resume(self) -> Arrays | None:
-        """The last checkpointed state, with both generators set back to it; `None` when there is none."""
+        """The last checkpointed state, with generators and curves set back to it; `None` when there is none."""
         found = None if self.checkpoints is None else self.checkpoints.read()
         if found is None:
             return None
         import torch
 
-        self.rng.bit_generator.state = _from_json_bytes(found["rng/numpy"].tobytes())
-        self.generator.set_state(torch.from_numpy(np.array(found["rng/torch"])))
-        return {k: v for k, v in found.items() if not k.startswith("rng/")}
+        self.rng.bit_generator.state = _from_json_bytes(found["ctx/numpy"].tobytes())
+        self.generator.set_state(torch.from_numpy(np.array(found["ctx/torch"])))
+        curves = _from_json_bytes(found["ctx/curves"].tobytes())
+        self.curves = {name: [(x, y) for x, y in points] for name, points in curves.items()}
+        return {k: v for k, v in found.items() if not k.startswith("ctx/")}
 
 
 def _json_bytes(value: Any) -> bytes:

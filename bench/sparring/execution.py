@@ -72,6 +72,7 @@ def _computed(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     meta = dict(product.meta) | {"seconds": round(time.monotonic() - started, 6), "label": stage.label}
+    meta |= {"seed": stage.seed, "curves": ctx.curves}
     if product.value is not None:
         meta |= {"value": dict(product.value), "environment": environment(device, settings.threads)}
     shop.store.save(stage.key, product.arrays, meta)

@@ -18,12 +18,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from sparring import media
 from sparring.atomic import replace_if_changed, sync_folder
 from sparring.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CELLS: Final = "cells.jsonl"
 JOURNAL: Final = ".journal.jsonl"
@@ -102,6 +107,17 @@ class Results:
         """
         with self._lock:
             self._start_writing()
+
+    def publish(self, content: NDArray[np.uint8]) -> None:
+        """Keep a file that a record will name, durably.
+
+        Raises:
+            ResultsUnwritable: the disk is full or the folder not writable.
+        """
+        try:
+            media.publish(self.folder, content)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
 
     def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Write `record` to the journal. It outlives this process at once, and the machine after at most

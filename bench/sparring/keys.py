@@ -27,7 +27,7 @@ def canonical_json(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` in JSON types. Dataclasses become objects of all their fields, selections name and params."""
+    """`value` in JSON types. Dataclasses become objects of the fields that are compared, selections name and params."""
     if isinstance(value, Enum):
         return plain(value.value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -35,7 +35,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Selection):
         return {"name": value.name, "params": plain(value.params)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.compare}
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):

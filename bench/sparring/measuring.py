@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparring import media
 from sparring.contracts import Certificate, Evidence
 from sparring.data import ArrayDataset, Distortion, IntArray, distortion, poisoned_rows
 from sparring.judge import ROUNDING, distortion_scalars, poison_scalars, rules_kept, warnings_of
@@ -45,6 +46,22 @@ def measured(stage: Stage, shop: Workshop) -> dict[str, Any]:
         + contradicted,
         "trials": list(evidence.trials) if evidence.trials else None,
     }
+
+
+def kept_files(stage: Stage, shop: Workshop) -> dict[str, NDArray[np.uint8]]:
+    """What the suite wants kept beside the numbers, as files, by kind; kinds that a cell does not have are left out."""
+    wanted, found = stage.settings.get("keep", ()), {}
+    if "state" in wanted and (delta := shop.poisoned(stage)) is not None and delta.state:
+        meta = shop.artifact(stage, "poison").meta
+        found["state"] = media.packed(delta.state, {"label": meta["label"], "seed": meta["seed"]})
+    curves = {role: shop.artifact(stage, role).meta["curves"] for role in ("poison", "fit") if role in stage.inputs}
+    points = {f"{role}/{name}": np.array(c) for role, told in curves.items() for name, c in told.items()}
+    if "curves" in wanted and points:
+        found["curves"] = media.packed(points, {"label": shop.artifact(stage, "fit").meta["label"]})
+    if "projection" in stage.inputs:
+        projected = shop.artifact(stage, "projection")
+        found["projection"] = media.packed(projected.arrays, {"label": projected.meta["label"]})
+    return found
 
 
 def confusion(truth: IntArray, predicted: IntArray, classes: int) -> list[list[int]]:

@@ -1,8 +1,8 @@
 """Raw values, as YAML, JSON and selectors give them, to the typed params of a plugin, and back.
 
 A field's annotation says what is accepted: `str`, `int`, `float`, `bool`, enums, `Literal`, `tuple`, a nested params
-class, `Selection` (a reference to another plugin), and unions of these with `None`. A list for a field that is no
-tuple is swept: one params object for each of its values.
+class, `Selection` (a reference to another plugin), `StoredFile`, and unions of these with `None`. A list for a field
+that is no tuple is swept: one params object for each of its values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
 from itertools import product
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,7 @@ from sparring.cell import Selection, format_value
 from sparring.errors import BadInput, inside, near_miss
 from sparring.plugin import PARAM_INFO, Bounds, Kind, ParamInfo
 from sparring.selector import number
+from sparring.stored_file import StoredFile, stored_file
 
 Resolve = Callable[[Kind, Any], Sequence[Selection]]
 """(kind, raw selector) -> the resolved selections it stands for; several where it sweeps."""
@@ -35,12 +37,14 @@ def sweep(
     owner: str,
     resolve: Resolve = no_references,
     also_known: Iterable[str] = (),
+    folder: Path = Path(),
 ) -> list[Any]:
     """All params objects that `raw` stands for, in the order of the fields, the last field fastest.
 
     Args:
         owner: whose params these are, for messages.
         also_known: further names for near misses.
+        folder: what the paths of stored files are relative to.
 
     Raises:
         BadInput: unknown key, wrong type, value out of range; its trail ends in the key.
@@ -53,7 +57,7 @@ def sweep(
     hints = hints_of(params_class)
     written = {name: raw.get(name, plain_value(default_of(field))) for name, field in declared.items()}
     choices = {
-        name: _Place(owner, field, resolve).values(hints[name], written[name])
+        name: _Place(owner, field, resolve, folder).values(hints[name], written[name])
         for name, field in declared.items()
         if written[name] is not MISSING
     }
@@ -103,6 +107,7 @@ class _Place:
     owner: str
     field: Field[Any]
     resolve: Resolve
+    folder: Path
 
     @property
     def info(self) -> ParamInfo:
@@ -127,9 +132,13 @@ class _Place:
             return self.of_union(get_args(hint), raw)
         if get_origin(hint) is tuple:
             return [self.tuple_of(get_args(hint), raw)]
+        if hint is StoredFile:
+            return [self.stored(raw)]
         if is_dataclass(hint) and isinstance(hint, type):
             if isinstance(raw, Mapping) or raw == []:
-                return sweep(hint, dict(raw or {}), f"{self.owner}: {self.field.name}", self.resolve)
+                return sweep(
+                    hint, dict(raw or {}), f"{self.owner}: {self.field.name}", self.resolve, folder=self.folder
+                )
             raise self.expects("a mapping of parameters", raw)
         return [self.scalar(hint, raw)]
 
@@ -160,6 +169,14 @@ class _Place:
         if any(len(item) != 1 for item in items):
             raise self.wrong("inside a list, nothing can be swept")
         return tuple(item[0] for item in items)
+
+    def stored(self, raw: Any) -> StoredFile:
+        if not isinstance(raw, str | Mapping):
+            raise self.expects("the path of a file", raw)
+        try:
+            return stored_file(raw, self.folder)
+        except BadInput as error:
+            raise self.wrong(f"names no file that can be used: {error}") from error
 
     def scalar(self, hint: Any, raw: Any) -> Any:
         raw = raw.value if isinstance(raw, Enum) else raw
@@ -322,6 +339,8 @@ def type_text(hint: Any, info: ParamInfo) -> str:
         return "one of " + ", ".join(format_value(member) for member in hint)
     if info.choices:
         return "one of " + ", ".join(info.choices)
+    if hint is StoredFile:
+        return "path of a stored file"
     return str(getattr(hint, "__name__", hint))
 
 

@@ -25,11 +25,11 @@ from pydantic import (
 
 from sparring.stage import FailureKind
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """What is written. It rises whenever readers of the version before would refuse a line; every version is still read.
 
 2: `source` and `uses` of plugins, and `Provenance.metrics`. Lines of version 1 say nothing of them, and are written
-back as they were read.
+back as they were read. 3: `Scored.media`.
 """
 
 
@@ -127,6 +127,10 @@ class Warned(_Frozen):
     message: str
 
 
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern="^[a-z][a-z-]*$")]
+
+
 class Scored(_Frozen):
     """The cell was measured."""
 
@@ -136,6 +140,15 @@ class Scored(_Frozen):
     samples: Samples | None = None
     warnings: list[Warned] = Field(default_factory=list)
     trials: list[int] | None = Field(default=None, description="[succeeded, all] of a targeted poisoning attack")
+    media: dict[Name, Digest] = Field(
+        default_factory=dict,
+        description="kind -> SHA-256: what is kept beside the numbers, results/media/<SHA-256>.safetensors; "
+        "absent: nothing",
+    )
+
+    @model_serializer(mode="wrap")
+    def _nothing_is_absent(self, fields_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(fields_of(self), "media")
 
     @model_validator(mode="after")
     def _consistent(self) -> Scored:
@@ -193,7 +206,7 @@ class Provenance(_Frozen):
 class Record(_Frozen):
     """One line of `results/*.jsonl`."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     key: str = Field(pattern="^[0-9a-f]{64}$", description="content key of everything the outcome depends on")
     cell: CellRecord
     outcome: Outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from sparring.provenance import environment
 from sparring.record import CellRecord, Failed, NotApplicable, PluginUse, Provenance, Record, Scored
 from sparring.source_digest import short_digest
 from sparring.stage import Done, Stage, StageEvent, StageOutcome, WorkerSettings
+from sparring.store import Store
 
 if TYPE_CHECKING:
     from sparring.catalogue import Catalogue
@@ -127,6 +128,7 @@ class Run:
         if isinstance(outcome, Done):
             value = outcome.value or {}
             scored: Scored | Failed = Scored.model_validate(value["scored"])
+            self._publish(goal.key, value["scored"]["media"])
             where: Mapping[str, Any] = value["environment"]
         else:
             scored = Failed(kind=outcome.kind, stage=outcome.label, error=outcome.error, traceback=outcome.traceback)
@@ -138,6 +140,14 @@ class Run:
             seconds=self._seconds(goal, seconds),
             provenance=self._provenance(where),
         )
+
+    def _publish(self, key: str, kinds: Iterable[str]) -> None:
+        """Put what is kept beside the numbers where the record will say, before there is a record."""
+        if not kinds:
+            return
+        arrays = Store(self.settings.store).load(key).arrays
+        for kind in kinds:
+            self.results.publish(arrays[f"media/{kind}"])
 
     def _seconds(self, goal: Stage, seconds: Mapping[str, float]) -> dict[str, float]:
         total: dict[str, float] = defaultdict(float)

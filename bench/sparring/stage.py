@@ -27,6 +27,7 @@ class StageName(StrEnum):
     TRIGGER = "trigger"
     PROBE = "probe"
     PREDICT = "predict"
+    PROJECT = "project"
     DETECT = "detect"
     CERTIFY = "certify"
     MEASURE = "measure"
@@ -77,6 +78,7 @@ DOERS: Mapping[StageName, tuple[str, ...]] = {
     StageName.TRIGGER: ("attack",),
     StageName.PROBE: ("attack",),
     StageName.PREDICT: ("victim", "guard"),
+    StageName.PROJECT: ("victim",),
     StageName.DETECT: ("defence", "victim"),
     StageName.CERTIFY: ("defence", "victim"),
     StageName.MEASURE: (),

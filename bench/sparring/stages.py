@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparring import media
 from sparring.contracts import Aux, Context, Finding
 from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, poisoned_rows, split_train
 from sparring.drawing import draw_goals, draw_targets, sampled_rows
@@ -29,9 +30,10 @@ from sparring.judge import (
     rules_kept,
     within_budget,
 )
-from sparring.measuring import measured
+from sparring.measuring import kept_files, measured
 from sparring.model import ExpectedModel, Meter, MeteredModel, Model
 from sparring.plugin import Act
+from sparring.projection import drawn, principal_axes
 from sparring.rounds import Attacker, corruption, dealt, malicious_clients
 from sparring.stage import RuleBroken, Stage, StageName
 from sparring.threat import Access, Goal, ThreatModel
@@ -208,6 +210,21 @@ def predict(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     return Product(arrays)
 
 
+def project(stage: Stage, shop: Workshop, ctx: Context) -> Product:
+    """Training images, as fitted, and clean test images in the plane of the first two principal components of the
+    training images' last hidden layer (Feng, Cai & Zhou 2019, figure 3)."""
+    model, name = shop.model(stage, "model", ctx), _maker(stage, shop)
+    arrays: dict[str, NDArray[Any]] = {}
+    axes: tuple[NDArray[Any], NDArray[Any]] | None = None
+    for part, images in (("train", shop.training_set(stage)), ("test", shop.data(stage).test)):
+        rows = drawn(len(images), ctx.rng)
+        with rules_kept(name):
+            features = model.features(shop.tensor(images.rows(rows).x)).detach().cpu().numpy()
+        axes = principal_axes(features) if axes is None else axes
+        arrays |= {f"{part}/points": ((features - axes[0]) @ axes[1]).astype(np.float32), f"{part}/y": images.y[rows]}
+    return Product(arrays)
+
+
 def detect(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """Suspicion of clean and attacked inputs; the threshold is a quantile over the defender's clean rows."""
     defence, name, clean = shop.plugin(stage, "defence"), shop.name(stage, "defence"), _clean(stage, shop)
@@ -242,7 +259,9 @@ def certify(stage: Stage, shop: Workshop, ctx: Context) -> Product:
 
 def measure(stage: Stage, shop: Workshop, ctx: Context) -> Product:
     """All metrics of one cell, from what earlier stages left; nothing is attacked or fitted again."""
-    return Product(value=measured(stage, shop))
+    kept = kept_files(stage, shop)
+    found = measured(stage, shop) | {"media": {kind: media.digest(content) for kind, content in kept.items()}}
+    return Product({f"media/{kind}": content for kind, content in kept.items()}, value=found)
 
 
 StageFunction = Callable[[Stage, Workshop, Context], Product]
@@ -258,6 +277,7 @@ STAGE_FUNCTIONS: Mapping[StageName, StageFunction] = {
     StageName.TRIGGER: trigger,
     StageName.PROBE: probe,
     StageName.PREDICT: predict,
+    StageName.PROJECT: project,
     StageName.DETECT: detect,
     StageName.CERTIFY: certify,
     StageName.MEASURE: measure,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +13,11 @@ from sparring.catalogue import Catalogue
 from sparring.cell import Selection
 from sparring.errors import BadInput, inside
 from sparring.exclusion import PARTS, CellPattern
+from sparring.keys import digest_of
 from sparring.located_yaml import read_yaml
-from sparring.params import plain_value, to_plain
 from sparring.plugin import Act, Kind
 from sparring.product import all_cells, expand
-from sparring.suite_file import Evaluation, Limits, Splits, SuiteFile, checked, suite_schema
+from sparring.suite_file import Evaluation, Limits, PaperTable, Splits, SuiteFile, checked, suite_schema
 from sparring.threat import ThreatModel
 from sparring.threat_params import threat_models
 
@@ -62,23 +60,21 @@ class Suite(BaseModel):
     splits: Splits = Splits()
     evaluation: Evaluation = Evaluation()
     exclude: tuple[CellPattern, ...] = ()
+    papers: tuple[PaperTable, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that is run: 64 hexadecimal digits. Title and description do not count."""
+        """SHA-256 of everything that is run: 64 hexadecimal digits. Title, description and papers do not count."""
         content = {
             "name": self.name,
             "seed": self.seed,
             "repetitions": self.repetitions,
-            **{axis: plain_value(getattr(self, axis)) for axis in ("datasets", "victims", "defences")},
-            "attacks": [[plain_value(attack), to_plain(threat)] for attack, threat in self.attacks],
-            "threats": [to_plain(threat) for threat in self.threats],
+            **{axis: getattr(self, axis) for axis in ("datasets", "victims", "attacks", "defences", "threats")},
             "metrics": list(self.metrics),
             **{part: getattr(self, part).model_dump() for part in ("limits", "splits", "evaluation")},
             "exclude": [str(pattern) for pattern in self.exclude],
         }
-        canonical = json.dumps(content, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return digest_of(content)
 
 
 def load_suite(path: Path, catalogue: Catalogue) -> Suite:
@@ -92,7 +88,7 @@ def load_suite(path: Path, catalogue: Catalogue) -> Suite:
         raise BadInput("there is no such suite file", file=file)
     content = read_yaml(file)
     try:
-        return _suite(checked(content.value), _default_name(file), catalogue)
+        return _suite(checked(content.value), _default_name(file), catalogue, file.parent)
     except BadInput as error:
         raise content.locate(error) from error.__cause__
 
@@ -133,7 +129,7 @@ def suite_from_selectors(
     }
     parts = {"limits": limits, "splits": splits, "evaluation": evaluation}
     raw |= {key: part for key, part in parts.items() if part is not None}
-    return _suite(checked(raw), name, catalogue)
+    return _suite(checked(raw), name, catalogue, Path())
 
 
 def _default_name(file: Path) -> str:
@@ -141,17 +137,17 @@ def _default_name(file: Path) -> str:
     return resolved.parent.name if resolved.name == "suite.yaml" else resolved.stem
 
 
-def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue) -> Suite:
+def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue, folder: Path) -> Suite:
     suite = Suite(
         name=content.name or default_name,
         title=content.title,
         description=content.description,
         seed=content.seed,
         repetitions=content.repetitions,
-        datasets=_each("datasets", content.datasets, lambda raw: catalogue.resolve(Kind.DATASET, raw)),
-        victims=_each("victims", content.victims, lambda raw: catalogue.resolve(Kind.VICTIM, raw)),
-        attacks=_each("attacks", content.attacks, catalogue.resolve_attack),
-        defences=_each("defences", content.defences, lambda raw: catalogue.resolve(Kind.DEFENCE, raw)),
+        datasets=_each("datasets", content.datasets, lambda raw: catalogue.resolve(Kind.DATASET, raw, folder)),
+        victims=_each("victims", content.victims, lambda raw: catalogue.resolve(Kind.VICTIM, raw, folder)),
+        attacks=_each("attacks", content.attacks, lambda raw: catalogue.resolve_attack(raw, folder)),
+        defences=_each("defences", content.defences, lambda raw: catalogue.resolve(Kind.DEFENCE, raw, folder)),
         threats=_each("threats", content.threats, lambda raw: threat_models(raw, "the threat model"))
         or (ThreatModel(),),
         metrics=_each("metrics", content.metrics, lambda raw: (catalogue.metric(raw).name,)),
@@ -159,8 +155,12 @@ def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue) -> Suite
         splits=content.splits,
         evaluation=content.evaluation,
         exclude=tuple(_pattern(raw) for raw in content.exclude),
+        papers=tuple(content.papers),
     )
     _check_clean_rows(suite, catalogue)
+    for number, paper in enumerate(suite.papers):
+        with inside("papers", number, "metric"):
+            catalogue.metric(paper.metric)
     return suite
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from sparring.errors import BadInput, Step, near_miss
@@ -55,6 +56,14 @@ class Limits(_Part):
     ] = None
 
 
+class Kept(StrEnum):
+    """What may be kept beside the numbers, as files in `results/media`."""
+
+    STATE = "state"  # what a poison consists of: marks, or the weights of its generator
+    CURVES = "curves"  # learning curves of the poisoning and of the fit
+    PROJECTION = "projection"  # training and test images in the first two principal components of the last hidden layer
+
+
 class Splits(_Part):
     """Rows cut from the training set before anything is poisoned."""
 
@@ -69,6 +78,9 @@ class Evaluation(_Part):
     trials: int = Field(default=8, ge=1, description="targets drawn for targeted poisoning")
     expectation: int = Field(default=10, ge=1, description="draws averaged by adaptive attacks on randomised guards")
     false_positive_rate: float = Field(default=0.05, gt=0, lt=1, description="at which detectors are thresholded")
+    keep: list[Annotated[Kept, Strict(False)]] = Field(
+        default_factory=list, description="files beside the numbers of poisoned cells: state, curves, projection"
+    )
 
 
 class ExcludedParts(_Part):
@@ -78,6 +90,29 @@ class ExcludedParts(_Part):
     victim: str | None = None
     attack: str | None = None
     defence: str | None = None
+
+
+class PaperValue(_Part):
+    """One number of a paper, and the cells that it is compared with; `*` and `?` are special in the patterns."""
+
+    dataset: str = "*"
+    victim: str = "*"
+    attack: str = "*"
+    defence: str = "none"
+    value: float = Field(description="in percent, as printed")
+    std: float | None = Field(default=None, ge=0, description="the deviation, where the paper prints one")
+    name: str = Field(default="", description="what the paper calls it")
+    note: str = Field(default="", description="on this line alone: what it waits for, say")
+
+
+class PaperTable(_Part):
+    """A table of a paper, shown beside our numbers. Nothing that is run depends on it."""
+
+    source: str = Field(min_length=1, description="author, year, table")
+    metric: str = Field(default="clean-accuracy", description="the one of ours that it is about")
+    error: bool = Field(default=False, description="the paper prints 1 - metric")
+    reading: str = Field(default="", description="how we read what the paper leaves open")
+    values: Annotated[list[PaperValue], Field(min_length=1)]
 
 
 PluginEntry = str | dict[str, dict[str, Any] | None]
@@ -107,6 +142,7 @@ class SuiteFile(_Part):
     limits: Limits = Limits()
     splits: Splits = Splits()
     evaluation: Evaluation = Evaluation()
+    papers: list[PaperTable] = Field(default_factory=list, description="numbers of papers, shown beside ours")
     exclude: list[str | ExcludedParts] = Field(
         default_factory=list, description="globs over `dataset/victim/attack/defence/rN`, or over parts of it"
     )

@@ -115,6 +115,7 @@ class _Run:
                 f"a smaller learning rate than {self.recipe.learning_rate:g} may help"
             )
         error = int(wrong) / len(self.labels)
+        self.ctx.curve("training error", epoch + 1, error)
         note = f"epoch {epoch + 1} of {self.recipe.epochs}, training error {error:.2%}"
         self.ctx.progress((epoch + 1) * len(batches), total, note)
         return error
@@ -187,13 +188,14 @@ def _checkpoint(run: _Run, epochs_done: int, fingerprint: str) -> Arrays:
 
 def _resume(run: _Run, fingerprint: str) -> int:
     """The number of epochs behind us: that of the stage's checkpoint when it is of this very training, else 0."""
-    before = run.ctx.generator.get_state(), run.ctx.rng.bit_generator.state
+    before = run.ctx.generator.get_state(), run.ctx.rng.bit_generator.state, run.ctx.curves
     found = run.ctx.resume()
     if found is None:
         return 0
     if "fingerprint" not in found or found["fingerprint"].tobytes().decode() != fingerprint:
         run.ctx.generator.set_state(before[0])
         run.ctx.rng.bit_generator.state = before[1]
+        run.ctx.curves = before[2]
         return 0
     run.network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in _under("network/", found).items()})
     load_optimiser_arrays(run.optimiser, _under("optimiser/", found))

@@ -177,7 +177,7 @@ NESTED = b"[" * 5000 + b"]" * 5000
     ("bad", "why"),
     [
         (GOOD[: len(GOOD) // 2], "not JSON"),
-        (GOOD.replace(b'"schema_version":2', b'"schema_version":3').rstrip(), "schema_version"),
+        (GOOD.replace(b'"schema_version":3', b'"schema_version":4').rstrip(), "schema_version"),
         (GOOD.replace(b":0.9", b":NaN").rstrip(), "clean-accuracy"),
         (GOOD.replace(b'"repetition":0', b'"repetition":"0"').rstrip(), "repetition"),
         (GOOD.replace(b'"device"', b'"\\u001b[31mred":1,"device"').rstrip(), "�[31mred"),

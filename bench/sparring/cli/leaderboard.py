@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparring.cli.presentation import publish, tell_bad_lines
+from sparring.cli.presentation import Told, publish, tell_bad_lines
 from sparring.errors import BadInput, NotInstalled
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def render(board: str) -> None:
     if not (folder / "results").is_dir():
         raise BadInput(f"{folder} has no results yet; 'sparring run {board}' makes some")
     catalogue = discover()
-    title, description, cells = _told_by(suite, catalogue) if suite is not None else ("", "", None)
+    told, cells = _told_by(suite, catalogue) if suite is not None else (Told(), None)
     results = open_results(folder)
     tell_bad_lines(results)
     try:
-        publish(folder, results, catalogue, title=title, description=description, cells=cells)
+        publish(folder, results, catalogue, told=told, cells=cells)
     except BoardUnwritable as error:
         raise BadInput(str(error)) from error
 
@@ -58,8 +58,8 @@ def _folder_and_suite(board: str) -> tuple[Path, Path | None]:
     return found.folder, found.suite_file
 
 
-def _told_by(file: Path, catalogue: Catalogue) -> tuple[str, str, Sequence[Cell] | None]:
-    """Title, description and cells of a suite. Raises `BadInput` where the file is wrong."""
+def _told_by(file: Path, catalogue: Catalogue) -> tuple[Told, Sequence[Cell] | None]:
+    """What a suite says of itself, and its cells. Raises `BadInput` where the file is wrong."""
     from sparring.located_yaml import read_yaml
     from sparring.suite import expand, load_suite
 
@@ -68,5 +68,5 @@ def _told_by(file: Path, catalogue: Catalogue) -> tuple[str, str, Sequence[Cell]
     except NotInstalled as error:
         click.echo(f"rendered from the records alone, without what is missing among them: {error}", err=True)
         fields = read_yaml(file).value
-        return str(fields.get("title") or fields.get("name") or ""), str(fields.get("description") or ""), None
-    return suite.title or suite.name, suite.description, expand(suite, catalogue)
+        return Told(str(fields.get("title") or fields.get("name") or ""), str(fields.get("description") or "")), None
+    return Told.by(suite), expand(suite, catalogue)

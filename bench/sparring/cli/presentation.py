@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,28 @@ import click
 from sparring.plugin import Kind
 
 if TYPE_CHECKING:
+    from sparring import suite_file
     from sparring.catalogue import Catalogue
     from sparring.cell import Cell
     from sparring.journal import Results
+    from sparring.leaderboard import papers
+    from sparring.suite import Suite
 
 MOST_PROBLEMS = 10
 """Bad lines that are shown; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a suite says of itself to its readers."""
+
+    title: str = ""
+    description: str = ""
+    papers: Sequence[suite_file.PaperTable] = ()
+
+    @classmethod
+    def by(cls, suite: Suite) -> Told:
+        return cls(suite.title or suite.name, suite.description, suite.papers)
 
 
 def publish(
@@ -24,8 +41,7 @@ def publish(
     results: Results,
     catalogue: Catalogue,
     *,
-    title: str,
-    description: str,
+    told: Told,
     cells: Iterable[Cell] | None,
 ) -> None:
     """Render the leaderboard from the records, print it, and say where it lies.
@@ -34,7 +50,7 @@ def publish(
         folder: of the board.
         results: its records.
         catalogue: knows what the metrics mean.
-        title, description: of the suite.
+        told: by the suite: what is shown beside the records.
         cells: of the suite, in order; `None`: unknown, so that the records alone say what there is.
 
     Raises:
@@ -47,8 +63,25 @@ def publish(
     from sparring.leaderboard.terminal import show
 
     expected = None if cells is None else [ExpectedCell.of(cell) for cell in cells]
-    board = load_board(folder, title, description, expected, metric_infos(catalogue), results)
+    board = load_board(
+        folder, told.title, told.description, expected, metric_infos(catalogue), results, _papers(told.papers)
+    )
     show(board, Console(), write_board(folder, board))
+
+
+def _papers(told: Sequence[suite_file.PaperTable]) -> list[papers.PaperTable]:
+    from sparring.leaderboard.papers import PaperTable, PaperValue
+
+    return [
+        PaperTable(
+            source=paper.source,
+            metric=paper.metric,
+            error=paper.error,
+            reading=paper.reading,
+            values=tuple(PaperValue(**value.model_dump()) for value in paper.values),
+        )
+        for paper in told
+    ]
 
 
 def metric_infos(catalogue: Catalogue) -> dict[str, tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparring.cli.presentation import publish, tell_bad_lines
+from sparring.cli.presentation import Told, publish, tell_bad_lines
 from sparring.cli.selection import Chosen, cache_folder, choose, product_options
 from sparring.errors import BadInput
 
@@ -133,8 +133,7 @@ def _recorded(run: Run, engine: Engine, chosen: Chosen) -> Tally:
         if rejected > len(run.results.problems):
             click.echo(f"lines that were left out are kept in {folder / 'results' / REJECTED}", err=True)
         _say_outdated(run, chosen)
-        title, cells = suite.title or suite.name, run.plan.cells
-        publish(folder, run.results, chosen.catalogue, title=title, description=suite.description, cells=cells)
+        publish(folder, run.results, chosen.catalogue, told=Told.by(suite), cells=run.plan.cells)
     except (StoreProblem, ResultsUnwritable, BoardUnwritable, EngineUnavailable) as error:
         raise BadInput(f"{error}; {GO_ON}") from error
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sparring.leaderboard.papers import PaperTable, beside_papers
 from sparring.leaderboard.statistic import Statistic, pooled
 from sparring.leaderboard.table import (
     WAYS,
@@ -34,6 +35,7 @@ def aggregate(
     *,
     title: str = "",
     description: str = "",
+    papers: Sequence[PaperTable] = (),
     problems: Iterable[str] = (),
 ) -> Board:
     """The board that `records` make.
@@ -42,6 +44,7 @@ def aggregate(
         records: at most one for each cell id.
         expected: the suite's cells, in its order; `None`: the cells that have records, in natural order of labels.
         metrics: name -> (definition, direction, unit).
+        papers: tables of papers that ours are compared with.
         problems: lines that could not be read.
     """
     by_id = {record.cell.id: record for record in records}
@@ -62,6 +65,7 @@ def aggregate(
         counts={state: counts[state] for state in State},
         metrics={name: MetricInfo(*info) for name, info in (metrics or {}).items()},
         provenances=_distinct(record.provenance for record in scored or found),
+        papers=beside_papers(papers, tables),
         strays=len(by_id.keys() - {cell.id for cell in cells}),
         problems=tuple(problems),
     )

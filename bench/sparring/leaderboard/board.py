@@ -11,6 +11,7 @@ from sparring.journal import Results, open_results
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.markdown import markdown
 from sparring.leaderboard.page import page
+from sparring.leaderboard.papers import PaperTable
 from sparring.leaderboard.table import Board, ExpectedCell
 from sparring.leaderboard.table_csv import table_csv
 
@@ -28,6 +29,7 @@ def load_board(
     expected: Sequence[ExpectedCell] | None = None,
     metrics: Mapping[str, tuple[str, str, str]] | None = None,
     results: Results | None = None,
+    papers: Sequence[PaperTable] = (),
 ) -> Board:
     """The tables of the board in `folder`, from its records alone.
 
@@ -37,6 +39,7 @@ def load_board(
         expected: the suite's cells in order; `None`: coverage is of the records only.
         metrics: name -> (definition, direction, unit).
         results: the folder's results, where they are already read.
+        papers: of the suite.
     """
     found = open_results(folder) if results is None else results
     return aggregate(
@@ -45,6 +48,7 @@ def load_board(
         metrics,
         title=title or folder.resolve().name,
         description=description,
+        papers=papers,
         problems=map(str, found.problems),
     )
 

@@ -7,9 +7,11 @@ from typing import Final
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.labels import attack_text, plugin_text
+from sparring.leaderboard.markdown_papers import markdown_papers
 from sparring.leaderboard.markdown_summary import markdown_summary
 from sparring.leaderboard.markdown_text import code, escaped, row_of
 from sparring.leaderboard.omitted import applicable
+from sparring.leaderboard.predictions import Predictions, predictions
 from sparring.leaderboard.table import Board, Column, State, Table, TableCell
 
 LISTED: Final = 15
@@ -25,6 +27,7 @@ def markdown(board: Board) -> str:
         f"# {escaped(board.title or 'Leaderboard')}",
         *([escaped(board.description)] if board.description else []),
         _coverage(board),
+        *markdown_papers(board),
         *markdown_summary(board),
         *(block for table in board.tables for block in _table(table)),
         _reading(board),
@@ -145,6 +148,9 @@ def _details(board: Board) -> Iterator[str]:
             for identifier, example, cells in warned
         ]
         yield _folded("Warnings", items)
+    if answers := predictions(board):
+        items = [f"- {' × '.join(_place(found.cell))}: {_answers(found)}" for found in answers]
+        yield _folded("Poisoned models that collapsed, and onto which classes", items)
     if board.problems or board.strays:
         items = [f"- {escaped(problem)}" for problem in board.problems]
         if board.strays:
@@ -162,6 +168,16 @@ def _details(board: Board) -> Iterator[str]:
     if board.provenances:
         facts = [f"- {escaped(name)}: {escaped(value)}" for name, value in wording.facts(board.provenances)]
         yield _folded("Provenance", facts, limit=len(facts))
+
+
+def _place(cell: TableCell) -> list[str]:
+    names = (plugin_text(cell.dataset), plugin_text(cell.victim), attack_text(cell.attack), plugin_text(cell.defence))
+    return [code(name) for name in names]
+
+
+def _answers(found: Predictions) -> str:
+    """ "class 2: 61.0 %, class 7: 12.3 %"."""
+    return ", ".join(f"class {number}: {wording.percent(share)} %" for number, share in found.shares)
 
 
 def _named(cells: Sequence[TableCell]) -> str:

@@ -21,6 +21,7 @@ from sparring.leaderboard.labels import attack_text, plugin_text, split_attack, 
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.page_data import PageData
 from sparring.leaderboard.page_summary import summary_tables
+from sparring.leaderboard.paper_rows import HEADINGS, MEANING, heading, paper_rows
 from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
 
 
@@ -58,6 +59,9 @@ def page(board: Board) -> str:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_embedded(PageData(board).as_json() if board.detailed else None),
+        papers=[(heading(found), found.table.reading, list(paper_rows(found))) for found in board.papers],
+        paper_headings=HEADINGS,
+        paper_meaning=MEANING,
         summaries=summary_tables(board),
         grids=[_grid(table, index) for table in board.tables],
         states=[state.value for state in State if board.counts.get(state)],

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sparring.cell import Cell
 from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.record import Failed, NotApplicable, Provenance, Record, Scored
 from sparring.stage import FailureKind
+
+if TYPE_CHECKING:
+    from sparring.leaderboard.papers import PaperComparison
 
 WAYS: Final[tuple[str, ...]] = ("oblivious", "adaptive")
 """What an attacker at inference knows of a guard: nothing, or all."""
@@ -251,6 +254,7 @@ class Board:
         metrics: what is known of metrics, by name.
         provenances: the distinct ones of the scored records, in order of first use; of all where none is scored.
         strays: records of cells that the suite no longer has; they are in no table.
+        papers: numbers of papers beside ours.
         problems: lines that could not be read.
     """
 
@@ -261,6 +265,7 @@ class Board:
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     provenances: tuple[Provenance, ...] = ()
     strays: int = 0
+    papers: tuple[PaperComparison, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property

@@ -16,6 +16,7 @@ from sparring.leaderboard import wording
 from sparring.leaderboard.labels import split_attack, split_label
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
+from sparring.leaderboard.terminal_papers import print_papers
 from sparring.leaderboard.terminal_summary import print_summary
 
 LABEL_WIDTH: Final = 30
@@ -38,6 +39,7 @@ def show(board: Board, console: Console, files: Sequence[Path] = ()) -> None:
         _print(table, console)
     if len(board.tables) > 1:
         print_summary(board, console)
+    print_papers(board, console)
     console.print(Text(_legend(board), style="dim"))
     if not board.detailed:
         console.print(Text(f"More than {DETAILED:,} cells: index.html leaves out what is behind each.", style="dim"))
