@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparring.plugin import Act, AttackSpec, param
+from sparring.stored_file import StoredFile
 from sparring.threat import Goal, Norm, ThreatModel, When
 from sparring.training import Schedule
 from sparring_attacks.balls import project
 from sparring_attacks.confuse_settings import Algorithm, Keep, Preset, Settings, Variant, values_of
+from sparring_attacks.found_earlier import found_earlier
 from sparring_attacks.poison_rows import draw_rows
 
 if TYPE_CHECKING:
     from sparring.contracts import Aux, Context
     from sparring.data import ArrayDataset, Arrays, FloatArray, IntArray, Poisoned, Targets
-    from sparring_attacks.confuse_training import Trained
 
 DEFAULT_EPSILON, DEFAULT_FRACTION = 0.3, 1.0
 
@@ -27,6 +28,10 @@ class Params:
     algorithm: Algorithm = param(
         Algorithm.MEMORY_EFFICIENT,
         "stored (algorithm 1) keeps the classifier's trajectory, memory-efficient (2) does not",
+    )
+    generator: tuple[StoredFile, ...] = param(
+        (),
+        "trained earlier: files of a run that kept its states, one for all seeds or one for each; then none is trained",
     )
     preset: Preset = param(Preset.QUICK, "what stands for every parameter below that is null")
     trials: int | None = param(None, "classifiers that are trained from scratch", at_least=0)
@@ -65,14 +70,32 @@ class DeepConfuse:
     def poison(
         self, train: ArrayDataset, threat: ThreatModel, targets: Targets | None, aux: Aux, ctx: Context
     ) -> Sequence[Poisoned]:
-        """Trains a generator on all rows, then perturbs a fraction of them."""
-        from sparring_attacks.confuse_training import train_generator
+        """Trains a generator on all rows, or takes a stored one; then perturbs a fraction of the rows.
 
+        Raises:
+            ValueError: there is nothing to train on, or the stored generator is one for other images.
+            StoredFileChanged: a file cannot be read.
+        """
         epsilon = DEFAULT_EPSILON if threat.epsilon is None else threat.epsilon
         fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
+        if self.params.generator:
+            found = found_earlier(self.params.generator, ctx.seed)
+        else:
+            found = self.trained(train, epsilon, aux, ctx)
+        return [poison_with(found, train, epsilon, fraction, ctx)]
+
+    def trained(self, train: ArrayDataset, epsilon: float, aux: Aux, ctx: Context) -> Arrays:
+        """A new generator as arrays: `generator/...`, and the `history` of its training with the entry `kept`; see
+        `confuse_training.Trained`."""
+        import numpy as np
+
+        from sparring_attacks.confuse_noise import generator_arrays
+        from sparring_attacks.confuse_training import train_generator
+
         settings = self.settings(train.image_shape[0], len(train))
         trained = train_generator(train, aux.attacker_val, epsilon, settings, ctx)
-        return [poison_with(trained, train, epsilon, fraction, ctx)]
+        weights = {f"generator/{name}": array for name, array in generator_arrays(trained.generator).items()}
+        return {**weights, "history": trained.history, "kept": np.array(trained.kept)}
 
     def probes(
         self, x: FloatArray, y: IntArray, state: Arrays, ctx: Context
@@ -101,22 +124,26 @@ class DeepConfuse:
         return Settings(variant=self.params.variant, algorithm=self.params.algorithm, **values)
 
 
-def poison_with(trained: Trained, train: ArrayDataset, epsilon: float, fraction: float, ctx: Context) -> Poisoned:
-    """A fraction of the rows, drawn uniformly, with the generator's noise; labels unchanged."""
+def poison_with(found: Arrays, train: ArrayDataset, epsilon: float, fraction: float, ctx: Context) -> Poisoned:
+    """A fraction of the rows, drawn uniformly, with the noise of the generator in `found`; labels unchanged.
+
+    Raises:
+        ValueError: it is no generator, or one for other images.
+    """
     import numpy as np
     import torch
 
     from sparring.data import Poisoned
-    from sparring_attacks.confuse_noise import generator_arrays, noise_on
+    from sparring_attacks.confuse_noise import noise_on, restored_generator, under
 
+    generator = restored_generator(train.image_shape, under("generator/", found), ctx)
     rows = draw_rows(np.arange(len(train)), len(train), fraction, ctx.rng)
     images = train.rows(rows)
     x = torch.tensor(images.x)
-    noise = torch.from_numpy(noise_on(images.x, trained.generator, epsilon, ctx))
+    noise = torch.from_numpy(noise_on(images.x, generator, epsilon, ctx))
     poisoned = project(x + noise, x, Norm.LINF, epsilon).numpy()
-    state = {f"generator/{name}": array for name, array in generator_arrays(trained.generator).items()}
-    numbers = {"epsilon": np.array(epsilon), "classes": np.array(train.classes), "kept": np.array(trained.kept)}
-    return Poisoned(rows, poisoned, images.y, {**state, **numbers, "history": trained.history})
+    state = {**found, "epsilon": np.array(epsilon), "classes": np.array(train.classes)}
+    return Poisoned(rows, poisoned, images.y, state)
 
 
 SPEC = AttackSpec(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from sparring.contracts import Aux, Context
 from sparring.data import ArrayDataset, Arrays, Poisoned
+from sparring.stored_file import StoredFile
+from sparring.tensors import write_tensors
 from sparring.threat import ThreatModel
 from sparring_attacks.confuse_gradient import gradient_through_a_step
 from sparring_attacks.confuse_networks import Classifier, Generator
@@ -188,3 +193,23 @@ def test_the_paper_preset_is_the_paper_and_parameters_stand_over_it() -> None:
 def test_without_images_there_is_nothing_to_train_on(context) -> None:
     with pytest.raises(ValueError, match="training set is empty"):
         poisoned(context, TINY, dataset().rows([]))
+
+
+def stored(folder: Path, state: Arrays) -> StoredFile:
+    buffer = io.BytesIO()
+    write_tensors(buffer, state, {"seed": 0})
+    path = folder / "generator.safetensors"
+    path.write_bytes(buffer.getvalue())
+    return StoredFile(hashlib.sha256(buffer.getvalue()).hexdigest(), str(path))
+
+
+def test_a_stored_generator_poisons_without_training(context, tmp_path) -> None:
+    train, all_rows = dataset(), ThreatModel(epsilon=0.3, poison_fraction=1.0)
+    made = poisoned(context, TINY, train, all_rows)
+    again = Params(generator=(stored(tmp_path, made.state),))
+    reused = poisoned(context, again, train, all_rows, seed=9)
+    np.testing.assert_allclose(reused.x, made.x, atol=1e-6)
+    weaker = poisoned(context, again, train, ThreatModel(epsilon=0.1, poison_fraction=0.5))
+    assert abs(weaker.x - train.x[weaker.rows]).max() <= 0.1
+    with pytest.raises(ValueError, match="no generator of DeepConfuse for images of 3 x 8 x 8"):
+        poisoned(context, again, dataset((3, 8, 8)), all_rows)
