@@ -10,6 +10,7 @@ from sparring.plugin import AttackSpec
 from sparring_attacks import (
     adversarial_poisoning,
     badnets,
+    deep_confuse,
     fgsm,
     gaussian_noise,
     hand_placed_pixel,
@@ -51,6 +52,7 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         badnets.SPEC,
         poison_frog.SPEC,
         adversarial_poisoning.SPEC,
+        deep_confuse.SPEC,
     )
 
 

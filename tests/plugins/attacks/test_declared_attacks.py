@@ -45,6 +45,7 @@ def test_hooks_give_unique_names_and_load() -> None:
         "random-search-pixel",
         "single-pixel",
         "badnets",
+        "deep-confuse",
     ]
     for spec in specs:
         loaded = spec.load(spec.params())
