@@ -124,9 +124,9 @@ def test_cma_finds_a_valley_that_uniform_draws_do_not() -> None:
 def test_points_name_the_nearest_allowed_pixel_and_the_intensity() -> None:
     allowed = np.zeros((2, 4, 6), dtype=bool)
     allowed[0, 0] = allowed[1, :, 5] = True
-    marks = MarkSpace(allowed, "set").marks(np.array([0.99, 0.4, 0.5, 0.0, 0.375, 0.8]))
+    marks = MarkSpace(allowed, "set").marks(np.array([0.99, 0.4, 0.5, 0.0, 0.1875, 0.8]))
     assert marks.positions.tolist() == [[0, 2], [1, 5]]
-    assert marks.intensities.tolist() == [0.25, 1.0]
+    assert marks.intensities == pytest.approx([0.25, 1.0])
 
 
 def test_activation_maps_are_bright_where_the_class_shows(context) -> None:
