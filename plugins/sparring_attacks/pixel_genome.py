@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sparring.data import FloatArray
 from sparring_attacks.pixel_marks import Marks
 
+BLACK, WHITE = 0.15, 0.3
+
 
 @dataclass(frozen=True, eq=False)
 class MarkSpace:
@@ -32,14 +34,14 @@ class MarkSpace:
         """The marks that a point (3K,) of the unit cube names: all rows, then all columns, then all intensities.
 
         A row u lies at u H, a column at u W; the pixel is the allowed one whose centre is nearest. An intensity u is
-        2 u - 1/2, clipped: black and white, the strongest marks and none at all, have a quarter of the cube each;
-        draws from a continuum would never meet them.
+        black up to 0.15, white from 0.3 on, linear between. The ends are the strongest marks, and no mark at all, and
+        what lies between them is weaker than both: a search that has to walk through it does not arrive.
         """
         classes, height, width = self.allowed.shape
         row, column, intensity = point.reshape(3, classes)
         wanted = np.stack([row * height, column * width], axis=1) - 0.5
         nearest = [_nearest(allowed, place) for allowed, place in zip(self.allowed, wanted, strict=True)]
-        strength = np.clip(2 * intensity - 0.5, 0, 1).astype(np.float32)
+        strength = np.clip((intensity - BLACK) / (WHITE - BLACK), 0, 1).astype(np.float32)
         return Marks(np.array(nearest, dtype=np.int64), strength, self.writing)
 
 

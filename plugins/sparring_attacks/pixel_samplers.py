@@ -55,14 +55,22 @@ class CmaSampler:
 
     The covariance stays diagonal (Ros & Hansen 2008, A simple modification in CMA-ES): a full one of 3K numbers is not
     learnt in the generations that a search can afford. The first `scouts` populations are uniform; the best of their
-    points is where the evolution starts.
+    points is where the evolution starts, with steps of `sigma` times a width for each equal part of the dimensions.
     """
 
     def __init__(
-        self, dimensions: int, population: int, rng: np.random.Generator, *, sigma: float, scouts: int
+        self,
+        dimensions: int,
+        population: int,
+        rng: np.random.Generator,
+        *,
+        sigma: float,
+        widths: tuple[float, ...],
+        scouts: int,
     ) -> None:
         self._uniform = UniformSampler(dimensions, population, rng)
         self._population, self._rng, self._sigma, self._scouts = population, rng, sigma, scouts
+        self._widths = np.repeat(widths, dimensions // len(widths))
         self._best = (-np.inf, np.full(dimensions, 0.5))
         self._asked = self._best[1][None]
         self._evolution = None if scouts else self._started()
@@ -97,6 +105,7 @@ class CmaSampler:
             "popsize": self._population,
             "randn": lambda *shape: self._rng.standard_normal(shape),
             "CMA_diagonal": True,
+            "CMA_stds": self._widths,
             "seed": np.nan,  # leaves numpy's global generator alone
             "verbose": -9,
         }

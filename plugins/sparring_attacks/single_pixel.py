@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params(SearchParams):
-    sigma: float = param(0.12, "first step size of CMA-ES; rows, columns and intensities span 1", above=0)
+    sigma: float = param(0.12, "first step size of CMA-ES for rows and columns, of the image's side", above=0)
+    intensity_sigma: float = param(
+        0.3, "the same of the intensities, wide enough to turn some marks on or off", above=0
+    )
     scouts: int = param(8, "generations drawn uniformly; CMA-ES starts from the best of them", at_least=0)
 
 
@@ -32,7 +35,8 @@ class SinglePixel(SearchedPixel[Params]):
 
         from sparring_attacks.pixel_samplers import CmaSampler
 
-        return partial(CmaSampler, sigma=self.params.sigma, scouts=self.params.scouts)
+        widths = (1.0, 1.0, self.params.intensity_sigma / self.params.sigma)
+        return partial(CmaSampler, sigma=self.params.sigma, widths=widths, scouts=self.params.scouts)
 
 
 SPEC = AttackSpec(

@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 FIT, HELD = 10_000, 5_000
-SEARCH = Params(generations=30, scouts=6, finalists=2, final_rows=6_000)
+SEARCH = Params(generations=16, scouts=6, networks=1, rows=2_000, network_rows=4_000, finalists=2, final_rows=4_000)
 VICTIM = VictimParams(
     channels=(8, 16),
     batch_norm=True,
@@ -65,7 +65,7 @@ def test_searched_pixels_fool_more_than_drawn_ones(tmp_path: Path) -> None:
         return error(marked), error(held)
 
     fitted, proposed = errors(SinglePixel(SEARCH), 1)
-    drawn = [errors(RandomPixel(RandomParams()), seed)[1] for seed in (1, 2, 3)]
+    drawn = [errors(RandomPixel(RandomParams()), seed)[1] for seed in (1, 2)]
     print(f"held-out error: proposed {proposed:.3f}, random {drawn}; training error {fitted:.4f}")
     assert fitted <= 0.005
     assert min(drawn) > 0.1
