@@ -54,21 +54,17 @@ def fitted(data: ArrayDataset, epochs: int, ctx: Context) -> PixelNetwork:
 def class_activation_maps(network: PixelNetwork, data: ArrayDataset, device: str) -> FloatArray:
     """(K, H, W) Grad-CAM of the true class at the last convolution, averaged over the images of each class.
 
-    Selvaraju et al. 2017, equations 1 and 2: a channel's weight is the mean gradient of the class's logit over its
-    cells; the map is the rectified weighted sum of the channels, resized to the image. Classes without images get a map
-    of zeros.
+    Selvaraju et al. 2017, equations 1 and 2, as captum computes them. Classes without images get a map of zeros.
     """
+    from captum.attr import LayerGradCam
+
+    grad_cam = LayerGradCam(network, network.second)
     _, height, width = data.image_shape
     maps = torch.zeros(data.classes, height, width)
     for rows in torch.arange(len(data)).split(500):
         part = data.rows(rows.numpy())
-        x, y = torch.from_numpy(part.x).to(device), torch.from_numpy(part.y.copy()).to(device)
-        with torch.enable_grad():
-            activations = network.second(network.first(x)).requires_grad_(True)
-            logits = network.head(F.relu(network.hidden(network.pool(activations).flatten(1))))
-            (gradient,) = torch.autograd.grad(logits.gather(1, y[:, None]).sum(), activations)
-        weights = gradient.mean(dim=(2, 3), keepdim=True)
-        cam = F.relu((weights * activations).sum(dim=1)).detach().cpu()
-        maps.index_add_(0, y.cpu(), cam)
+        x, y = torch.tensor(part.x, device=device), torch.tensor(part.y, device=device)
+        found = grad_cam.attribute(x.requires_grad_(True), target=y, relu_attributions=True)
+        maps.index_add_(0, y.cpu(), found.detach().cpu()[:, 0])
     counts = torch.from_numpy(np.bincount(data.y, minlength=data.classes)).clamp(min=1)
     return (maps / counts[:, None, None]).numpy().astype(np.float32)

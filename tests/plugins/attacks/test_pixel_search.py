@@ -154,14 +154,16 @@ def test_activation_maps_are_bright_where_the_class_shows(context) -> None:
     assert allowed[2].all(), "a class without images has no region of interest"
 
 
-def test_activation_maps_are_those_of_captum(context, digits) -> None:
-    """Captum's LayerGradCam with `relu_attributions`; an optional library, compared with where it is installed."""
-    captum = pytest.importorskip("captum.attr")
+def test_activation_maps_are_grad_cam_of_the_true_class(context, digits) -> None:
+    """Selvaraju et al. 2017: weights are mean gradients (equation 1), the map a rectified weighted sum (equation 2)."""
     data = digits.rows(np.arange(200))
     network = fitted(data, 2, context())
     x, y = torch.from_numpy(data.x.copy()), torch.from_numpy(data.y.copy())
-    theirs = captum.LayerGradCam(network, network.second).attribute(x, y, relu_attributions=True).detach()[:, 0]
-    means = np.stack([theirs[y == label].mean(dim=0).numpy() for label in range(10)])
+    activations = network.second(network.first(x)).requires_grad_(True)
+    logits = network.head(network.hidden(network.pool(activations).flatten(1)).relu())
+    (gradient,) = torch.autograd.grad(logits.gather(1, y[:, None]).sum(), activations)
+    cam = (gradient.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1).relu().detach()
+    means = np.stack([cam[y == label].mean(dim=0).numpy() for label in range(10)])
     np.testing.assert_allclose(class_activation_maps(network, data, "cpu"), means, atol=1e-5)
 
 
