@@ -22,7 +22,7 @@ ATTACKS = [
     "pgd[backend=art]",
     "pgd[restarts=2,steps=5]",
     "badnets[target=1,size=1]",
-    "poison-frog[choice=nearest,distance=cosine,method=fgsm]",
+    "poison-frog[distance=cosine,method=fgsm]",
     "adversarial-poisoning[proxy=shifted-labels,objective=push]",
     "adversarial-poisoning[proxy=validation,sign=descend]",
 )
