@@ -23,6 +23,7 @@ PUBLIC = {
     "data",
     "hookspecs",
     "model",
+    "optimisation",
     "plugin",
     "stored_file",
     "subset",

@@ -146,7 +146,7 @@ def test_the_tutorial_s_plugins_are_found(reader: Reader) -> None:
         ("dataset", "gratings"),
     }
     assert told["problems"] == []
-    assert "  momentum        sparring-tutorial 0.1.0  " in reader.said["sparring list attacks"]
+    assert re.search(r"^  momentum +sparring-tutorial 0\.1\.0 ", reader.said["sparring list attacks"], re.MULTILINE)
     assert "Dong et al. 2018" in reader.do("sparring info momentum")
 
 

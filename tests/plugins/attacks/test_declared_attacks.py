@@ -45,6 +45,8 @@ def test_hooks_give_unique_names_and_load() -> None:
         "random-search-pixel",
         "single-pixel",
         "badnets",
+        "poison-frog",
+        "adversarial-poisoning",
         "deep-confuse",
     ]
     for spec in specs:
