@@ -166,7 +166,7 @@ SPEC = AttackSpec(
     acts=frozenset({Act.POISON}),
     goals=(Goal.AVAILABILITY,),
     norms=(Norm.LINF,),
-    reads=frozenset({"epsilon", "poison_fraction", "label_changes"}),
+    reads=frozenset({"norm", "epsilon", "poison_fraction", "label_changes"}),
     threat=ThreatModel(norm=Norm.LINF, epsilon=DEFAULT_EPSILON, poison_fraction=1.0, label_changes=False),
     needs=frozenset({Access.FEATURES}),
 )

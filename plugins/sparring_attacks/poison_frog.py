@@ -146,7 +146,7 @@ SPEC = AttackSpec(
     acts=frozenset({Act.POISON}),
     goals=(Goal.TARGETED,),
     norms=(Norm.LINF,),
-    reads=frozenset({"epsilon", "poison_fraction", "label_changes"}),
+    reads=frozenset({"norm", "epsilon", "poison_fraction", "label_changes"}),
     threat=ThreatModel(norm=Norm.LINF, epsilon=DEFAULT_EPSILON, poison_fraction=DEFAULT_FRACTION, label_changes=False),
     needs=frozenset({Access.FEATURES}),
 )
