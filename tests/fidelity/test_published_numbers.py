@@ -63,8 +63,8 @@ def test_one_pixel_per_class_fools_a_small_network(tmp_path: Path) -> None:
     assert poisoned["accuracy-drop"] > 0.08
 
 
-FEATURES = "cifar10[classes=[5,6,7,8,9],test=held-out,limit_train=4000,limit_test=100]"
-FROZEN = f"feature-svm[external={FEATURES},stages=[1,1,1,1,1],epochs=12]"
+FEATURES = "cifar10[classes=[5,6,7,8,9],test=held-out,limit_train=3000,limit_test=100]"
+FROZEN = f"feature-svm[external={FEATURES},stages=[1,1,1,1,1],epochs=8]"
 HARDENED = "adversarial-training[epsilon=8/255,steps=3]"
 
 
