@@ -41,12 +41,9 @@ class Generator(nn.Module):
         shape: (C, H, W) of the images.
         widths: channels of the encoders.
         skips: whether it is a U-Net.
-        spread: standard deviation over images that batch normalisation gives every value before the tanh; its mean is 0
-            then. What is alike in the noise on all images, which can hinder but not mislead, is thereby taken out of
-            it, and a spread of several units uses most of epsilon. 0: no such normalisation, as in the paper.
     """
 
-    def __init__(self, shape: Shape, widths: Sequence[int], *, skips: bool, spread: float) -> None:
+    def __init__(self, shape: Shape, widths: Sequence[int], *, skips: bool) -> None:
         super().__init__()
         channels, height, width = shape
         self.skips = skips
@@ -56,8 +53,6 @@ class Generator(nn.Module):
         inputs = [widths[-1], *(wide * (1 + skips) for wide in outputs)]
         self.decoders = nn.ModuleList(_decoder(a, b) for a, b in zip(inputs[:-1], outputs, strict=True))
         self.last = nn.ConvTranspose2d(inputs[-1], channels, 4, stride=2, padding=1)
-        self.spread = spread
-        self.standardise = nn.BatchNorm1d(channels * height * width, affine=False) if spread else None
 
     def forward(self, x: Tensor) -> Tensor:
         left, right, top, bottom = self.margins
@@ -71,8 +66,6 @@ class Generator(nn.Module):
             h = torch.cat([h, same_size], dim=1) if self.skips else h
         h = self.last(h)
         h = h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right]
-        if self.standardise is not None:
-            h = self.spread * self.standardise(h.flatten(1)).view_as(x)
         pattern: Tensor = h.tanh()
         return pattern
 

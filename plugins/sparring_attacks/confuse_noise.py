@@ -19,16 +19,16 @@ from sparring_attacks.confuse_networks import Generator, Shape, laid_out
 BATCH = 256
 
 
-def fresh_generator(shape: Shape, widths: Sequence[int], spread: float, ctx: Context) -> Generator:
+def fresh_generator(shape: Shape, widths: Sequence[int], ctx: Context) -> Generator:
     """With weights drawn from `ctx.generator`: an encoder-decoder for grey images, a U-Net for coloured ones
     (section 5)."""
-    network = initialised(lambda: Generator(shape, widths, skips=_skips(shape), spread=spread), ctx)
+    network = initialised(lambda: Generator(shape, widths, skips=_skips(shape)), ctx)
     assert isinstance(network, Generator)
     return laid_out(network, ctx.device)
 
 
 def restored_generator(shape: Shape, arrays: Arrays, ctx: Context) -> Generator:
-    """The generator whose `generator_arrays` these are, in eval mode. Its widths are read off them.
+    """The generator whose `network_arrays` these are, in eval mode. Its widths are read off them.
 
     Raises:
         ValueError: the arrays are not those of a generator, or of one for other images.
@@ -37,21 +37,16 @@ def restored_generator(shape: Shape, arrays: Arrays, ctx: Context) -> Generator:
     widths = [len(arrays[name]) for name in sorted(encoders)]
     try:
         with untouched_randomness():
-            network = Generator(shape, widths, skips=_skips(shape), spread=float(arrays["spread"]))
-        load_state(network, {name: array for name, array in arrays.items() if name != "spread"})
+            network = Generator(shape, widths, skips=_skips(shape))
+        load_state(network, arrays)
     except (RuntimeError, LookupError):
         told = " x ".join(map(str, shape))
         raise ValueError(f"the arrays are no generator of DeepConfuse for images of {told}") from None
     return laid_out(network, ctx.device).eval()
 
 
-def generator_arrays(generator: Generator) -> dict[str, NDArray[Any]]:
-    """All that `restored_generator` needs beside the shape of the images."""
-    return {**network_arrays(generator), "spread": np.array(generator.spread)}
-
-
 def network_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Weights and running statistics, by name."""
+    """Weights and running statistics, by name: for a generator, all that `restored_generator` needs."""
     return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in network.state_dict().items()}
 
 
@@ -62,7 +57,7 @@ def settle(generator: Generator, x: Tensor) -> None:
     """
     if len(x) < 2:
         return
-    normalisations = [part for part in generator.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
+    normalisations = [part for part in generator.modules() if isinstance(part, nn.BatchNorm2d)]
     for part in normalisations:
         part.reset_running_stats()
         part.momentum = None  # the plain mean over batches

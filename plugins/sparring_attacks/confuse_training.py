@@ -23,6 +23,7 @@ from sparring_attacks.confuse_networks import Generator
 from sparring_attacks.confuse_noise import BATCH, fresh_generator, network_arrays, settle, under, with_noise
 from sparring_attacks.confuse_settings import Algorithm, Keep, Settings, Variant
 from sparring_attacks.confuse_victim import ImaginaryVictim, Rows, Scores
+from sparring_attacks.confuse_warm_up import warm_up
 
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.1, 1000
 SETTLING_ROWS = 2048  # that the statistics of a generator are taken over
@@ -76,6 +77,8 @@ def train_generator(
     run = _Run(train, held_out, epsilon, settings, ctx)
     if ctx.checkpoints is not None and (found := ctx.resume()) is not None:
         run.load(found)
+    else:
+        run.warm_up()
     written = time.monotonic()
     for trial in range(len(run.history), settings.trials + 1):
         run.trial(climb=trial < settings.trials)
@@ -100,7 +103,7 @@ class _Run:
     ) -> None:
         self.shape, self.classes = train.image_shape, train.classes
         self.epsilon, self.settings, self.ctx = epsilon, settings, ctx
-        self.climbing = fresh_generator(self.shape, settings.widths, settings.spread, ctx)
+        self.climbing = fresh_generator(self.shape, settings.widths, ctx)
         self.fixed, self.best = (copy.deepcopy(self.climbing).eval() for _ in range(2))
         self.parameters = tuple(self.climbing.parameters())
         damping = DAMPING if settings.equal_steps else 1e-8
@@ -114,6 +117,14 @@ class _Run:
         self.history: list[Scores] = []
         self.kept = 0
         self.spoken = time.monotonic()
+
+    def warm_up(self) -> None:
+        if self.settings.warm_up == 0:
+            return
+        warm_up(self.climbing, self.x, self.y, self.classes, self.epsilon, self.settings.warm_up, self.ctx)
+        self.fixed.load_state_dict(self.climbing.state_dict())
+        if self.ctx.checkpoints is not None:
+            self.ctx.checkpoint(self.arrays())
 
     def trial(self, *, climb: bool) -> None:
         """A new classifier learns the noise of g; meanwhile (algorithm 2) or afterwards, along its stored trajectory

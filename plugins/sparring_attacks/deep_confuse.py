@@ -34,6 +34,9 @@ class Params:
         "trained earlier: files of a run that kept its states, one for all seeds or one for each; then none is trained",
     )
     preset: Preset = param(Preset.QUICK, "what stands for every parameter below that is null")
+    warm_up: int | None = param(
+        None, "steps in which the generator learns to mislead clean classifiers, before the trials", at_least=0
+    )
     trials: int | None = param(None, "classifiers that are trained from scratch", at_least=0)
     pool: int | None = param(None, "rows that one of them is trained on; 0: all", at_least=0, unit="rows")
     passes: float | None = param(None, "of one classifier over its rows", above=0)
@@ -49,9 +52,6 @@ class Params:
     fc: int | None = param(None, "width of the classifier's fully connected layer; 0: none", at_least=0)
     batch_norm: bool | None = param(None, "batch normalisation in the classifier")
     widths: tuple[int, ...] | None = param(None, "channels of the generator's encoders, from the outside", at_least=1)
-    spread: float | None = param(
-        None, "deviation that batch normalisation gives the noise before its tanh; 0: none", at_least=0
-    )
     keep: Keep | None = param(None, "the generator of the last trial, or the one that did most harm")
 
 
@@ -89,12 +89,12 @@ class DeepConfuse:
         `confuse_training.Trained`."""
         import numpy as np
 
-        from sparring_attacks.confuse_noise import generator_arrays
+        from sparring_attacks.confuse_noise import network_arrays
         from sparring_attacks.confuse_training import train_generator
 
         settings = self.settings(train.image_shape[0], len(train))
         trained = train_generator(train, aux.attacker_val, epsilon, settings, ctx)
-        weights = {f"generator/{name}": array for name, array in generator_arrays(trained.generator).items()}
+        weights = {f"generator/{name}": array for name, array in network_arrays(trained.generator).items()}
         return {**weights, "history": trained.history, "kept": np.array(trained.kept)}
 
     def probes(

@@ -59,7 +59,7 @@ def batches() -> list[tuple[Tensor, Tensor]]:
 @pytest.fixture
 def networks() -> tuple[PlainClassifier, Generator]:
     torch.manual_seed(1)
-    return PlainClassifier(), Generator((1, 28, 28), (16, 32, 64, 128), skips=False, spread=0)
+    return PlainClassifier(), Generator((1, 28, 28), (16, 32, 64, 128), skips=False)
 
 
 def straightforward_steps(
@@ -168,9 +168,9 @@ def test_a_quick_trial_with_its_evaluation_is_faster_than_the_straightforward_on
     count, trials = 2048, 2
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(count, 1, 28, 28, generator=generator), torch.randint(10, (count,), generator=generator)
-    settings = DeepConfuse(Params(trials=trials)).settings(1, count)
+    settings = DeepConfuse(Params(warm_up=0, trials=trials)).settings(1, count)
     plain = PlainClassifier(settings.channels, settings.fc)
-    maker = plainly(Generator((1, 28, 28), settings.widths, skips=False, spread=settings.spread))
+    maker = plainly(Generator((1, 28, 28), settings.widths, skips=False))
     passed = list(zip(x.split(BATCH), y.split(BATCH), strict=True)) * 2
     batches = passed[: steps_of_a_trial(count, settings)]
     data = ArrayDataset(x.numpy(), y.numpy(), tuple("0123456789"))
