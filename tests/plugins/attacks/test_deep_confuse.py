@@ -25,6 +25,8 @@ from sparring_attacks.confuse_settings import Algorithm, Keep, Preset, Variant
 from sparring_attacks.confuse_training import train_generator
 from sparring_attacks.confuse_victim import steps_of_a_trial
 from sparring_attacks.deep_confuse import DeepConfuse, Params
+from sparring_victims.cnn import Cnn
+from sparring_victims.cnn import Params as VictimParams
 
 TINY = Params(
     warm_up=3, trials=2, pool=64, passes=3.0, batch_size=16, channels=(4, 8), fc=0, widths=(4, 8), keep=Keep.LAST
@@ -136,6 +138,22 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, killed_after: int
     interrupted = Memory()
     interrupted.arrays = memory.arrays
     assert run(interrupted, fails=False) == whole
+
+
+def test_a_warmed_up_generator_misleads_classifiers_that_it_never_saw(context) -> None:
+    """They take what it makes of a class for the class before."""
+    train = dataset(count=400)
+    victim = Cnn(VictimParams(channels=(8,), fc=0, epochs=15, learning_rate=0.01))
+    model = victim.fit(train, victim.recipe(), context(2))
+
+    def mistaken(warm_up: int) -> float:
+        params = replace(TINY, warm_up=warm_up, trials=0)
+        made = poisoned(context, params, train, ThreatModel(epsilon=0.3, poison_fraction=1.0))
+        guesses = model.predict(torch.from_numpy(made.x))
+        return float(np.mean(np.asarray(guesses) == (made.y - 1) % 4))
+
+    assert mistaken(0) < 0.4
+    assert mistaken(150) > 0.7
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 5)])
