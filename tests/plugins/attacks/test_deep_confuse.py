@@ -142,13 +142,13 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path, killed_after: int
 
 def test_a_warmed_up_generator_misleads_classifiers_that_it_never_saw(context) -> None:
     """They take what it makes of a class for the class before."""
-    train = dataset(count=400)
-    victim = Cnn(VictimParams(channels=(8,), fc=0, epochs=15, learning_rate=0.01))
+    train = dataset(count=4000)
+    victim = Cnn(VictimParams(channels=(8,), fc=0, epochs=2, learning_rate=0.01))
     model = victim.fit(train, victim.recipe(), context(2))
 
     def mistaken(warm_up: int) -> float:
         params = replace(TINY, warm_up=warm_up, trials=0)
-        made = poisoned(context, params, train, ThreatModel(epsilon=0.3, poison_fraction=1.0))
+        made = poisoned(context, params, train, ThreatModel(epsilon=0.5, poison_fraction=1.0))
         guesses = model.predict(torch.from_numpy(made.x))
         return float(np.mean(np.asarray(guesses) == (made.y - 1) % 4))
 
