@@ -7,7 +7,11 @@ from sparring.plugin import Kind
 from sparring.testing import Trial, parametrize_plugins
 
 SMALL_SEARCH = "population=4,generations=3,finalists=1,refresh=2"
-REDUCED = {"single-pixel": f"[{SMALL_SEARCH},scouts=1]", "random-search-pixel": f"[{SMALL_SEARCH}]"}
+REDUCED = {
+    "deep-confuse": "[warm_up=4,trials=1,pool=64,channels=[4,8],fc=0,widths=[4,8]]",
+    "single-pixel": f"[{SMALL_SEARCH},scouts=1]",
+    "random-search-pixel": f"[{SMALL_SEARCH}]",
+}
 """Budgets of searches whose defaults take minutes, also on the kit's few images."""
 
 ATTACKS = [
