@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.papers import PaperTable, beside_papers
 from sparring.leaderboard.statistic import Statistic, pooled
 from sparring.leaderboard.table import (
@@ -53,7 +54,8 @@ def aggregate(
     grids: dict[tuple[str, str], list[ExpectedCell]] = defaultdict(list)
     for cell in cells:
         grids[cell.dataset, cell.victim].append(cell)
-    tables = tuple(_table(grid, by_id, known) for grid in grids.values())
+    names = _names(cells)
+    tables = tuple(_table(grid, by_id, known, names) for grid in grids.values())
     entries = [entry for table in tables for cell in table.distinct for entry in cell.entries]
     found = [entry.record for entry in entries if entry.record is not None]
     scored = [record for record in found if isinstance(record.outcome, Scored)]
@@ -66,6 +68,7 @@ def aggregate(
         metrics={name: MetricInfo(*info) for name, info in (metrics or {}).items()},
         provenances=_distinct(record.provenance for record in scored or found),
         papers=beside_papers(papers, tables),
+        names=names,
         strays=len(by_id.keys() - {cell.id for cell in cells}),
         problems=tuple(problems),
     )
@@ -101,8 +104,19 @@ def _act(record: Record) -> tuple[str, str | None]:
     return record.cell.when, goal if isinstance(goal, str) else None
 
 
+def _names(cells: Iterable[ExpectedCell]) -> Names:
+    attacks, others = set(), set()
+    for cell in cells:
+        attacks.add(cell.attack_label)
+        others |= {cell.dataset, cell.victim, split_knowledge(cell.defence_label)[0]}
+    return Names.of(attacks, others)
+
+
 def _table(
-    grid: Sequence[ExpectedCell], by_id: Mapping[str, Record], known: Mapping[str, tuple[str, str | None]]
+    grid: Sequence[ExpectedCell],
+    by_id: Mapping[str, Record],
+    known: Mapping[str, tuple[str, str | None]],
+    names: Names,
 ) -> Table:
     rows = _none_first(cell.attack_label for cell in grid)
     groups: dict[tuple[str, str], list[ExpectedCell]] = defaultdict(list)
@@ -131,6 +145,7 @@ def _table(
         cells=cells,
         distinct=distinct,
         worst=worst,
+        names=names,
     )
 
 

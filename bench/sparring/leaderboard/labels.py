@@ -1,13 +1,14 @@
-"""Labels as people read them: short, and still selectors that the command line takes. Records and table.csv keep the
-exact ones."""
+"""Labels as people read them. Records, table.csv and the panel of a cell keep the exact ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from sparring.threat import ALIASES
+from sparring.threat import ALIASES, THREAT_FIELDS
 
 SHORT: Final = {field: alias for alias, field in ALIASES.items()}
 """Threat field -> the shorter name that a selector may use."""
@@ -15,11 +16,88 @@ SHORT: Final = {field: alias for alias, field in ALIASES.items()}
 _LONG_FRACTION = re.compile(r"(?<=[=\[,])0?\.\d{6,18}(?=[,\]]|$)")
 
 
+Split = tuple[str, tuple[str, ...]]
+"""A plugin's name, and its settings: ("pgd", ("eps=0.1", "steps=20"))."""
+
+ALLOWED: Final = frozenset(SHORT.get(name, name) for name in THREAT_FIELDS)
+"""Settings that say what an attack is allowed, which is never left out."""
+
+LONGEST: Final = 40
+"""Characters of the settings of a plugin that a board has once; longer ones are told below the tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What one board calls its attacks, data sets, victims and defences: what all of a name have in common is left out,
+    but for what an attack is allowed.
+
+    Attributes:
+        attacks, others: by plugin name, the settings that are left out.
+    """
+
+    attacks: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, attacks: Iterable[str], others: Iterable[str]) -> Names:
+        """Of the labels of all attacks, and of everything else."""
+        return cls(_common(map(split_attack, attacks)), _common(map(split_label, others)))
+
+    def attack_parts(self, label: str) -> Split:
+        """`pgd[epsilon=0.1,steps=20]` as ("pgd", ("eps=0.1",)) where all have 20 steps."""
+        return _without(split_attack(label), self.attacks)
+
+    def plugin_parts(self, label: str) -> Split:
+        """The same of a data set, victim or defence."""
+        return _without(split_label(label), self.others)
+
+    def attack(self, label: str) -> str:
+        """`pgd[eps=0.1]`."""
+        return joined(self.attack_parts(label))
+
+    def plugin(self, label: str) -> str:
+        """`cnn[epochs=4]`."""
+        return joined(self.plugin_parts(label))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """ "cnn[learning_rate=0.001,batch_size=128]" for each plugin of which something is left out."""
+        both = [*self.others.items(), *self.attacks.items()]
+        return tuple(joined((name, tuple(sorted(settings)))) for name, settings in both if settings)
+
+
+def joined(parts: Split) -> str:
+    """The label that has these parts."""
+    name, params = parts
+    return f"{name}[{','.join(params)}]" if params else name
+
+
+def _common(labels: Iterable[Split]) -> dict[str, frozenset[str]]:
+    """By plugin name, what all its labels have in common; of a lone label, what is too long."""
+    found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for name, params in labels:
+        found[name].add(params)
+    shared = {name: frozenset.intersection(*map(_telling, every)) for name, every in found.items()}
+    return {
+        name: settings for name, settings in shared.items() if len(found[name]) > 1 or len(",".join(settings)) > LONGEST
+    }
+
+
+def _telling(params: tuple[str, ...]) -> frozenset[str]:
+    """Those that may be left out."""
+    return frozenset(param for param in params if param.partition("=")[0] not in ALLOWED)
+
+
+def _without(parts: Split, left_out: Mapping[str, frozenset[str]]) -> Split:
+    name, params = parts
+    return name, tuple(param for param in params if param not in left_out.get(name, frozenset()))
+
+
 def attack_text(label: str) -> str:
     """`pgd[epsilon=0.1,steps=20]` as `pgd[eps=0.1,steps=20]`. No attack has a parameter of its own with such a name,
     so that both select the same."""
     name, params = split_label(label)
-    return f"{name}[{','.join(map(_short_name, params))}]" if params else plugin_text(name)
+    return joined((name, tuple(map(_short_name, params)))) if params else plugin_text(name)
 
 
 def plugin_text(label: str) -> str:

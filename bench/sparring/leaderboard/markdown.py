@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.labels import attack_text, plugin_text
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown_papers import markdown_papers
 from sparring.leaderboard.markdown_summary import markdown_summary
 from sparring.leaderboard.markdown_text import code, escaped, row_of
@@ -67,10 +67,10 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _lines(table: Table, rows: Sequence[str], columns: Sequence[Column]) -> Iterator[str]:
-    yield row_of(["attack", *(_heading(column) for column in columns)])
+    yield row_of(["attack", *(_heading(table, column) for column in columns)])
     yield row_of([":--", *("--:" for _ in columns)])
     for row in rows:
-        yield row_of([code(attack_text(row)), *(_cell(table, row, column) for column in columns)])
+        yield row_of([code(table.names.attack(row)), *(_cell(table, row, column) for column in columns)])
     if table.worst:
         yield row_of(["**worst case**", *(_worst(table, column) for column in columns)])
 
@@ -91,8 +91,8 @@ def _worst(table: Table, column: Column) -> str:
     return wording.SAME if second else f"**{wording.worst_text(worst)}**"
 
 
-def _heading(column: Column) -> str:
-    return code(plugin_text(column.base)) + (f"<br>{column.knowledge}" if column.knowledge else "")
+def _heading(table: Table, column: Column) -> str:
+    return code(table.names.plugin(column.base)) + (f"<br>{column.knowledge}" if column.knowledge else "")
 
 
 def _reading(board: Board) -> str:
@@ -127,6 +127,9 @@ def _reading(board: Board) -> str:
         )
     if any(table.repeats(row, column) for table in board.tables for row in table.rows for column in table.columns):
         lines.append(f"- {wording.SAME}: the same as the oblivious attack, which does not depend on knowing the guard.")
+    if board.names.left_out:
+        told = ", ".join(map(code, board.names.left_out))
+        lines.append(f"- Names leave out what all of a kind have in common: {told}. table.csv has them whole.")
     shown = [state for state in State if state in wording.SYMBOLS and board.counts.get(state)]
     if shown:
         marks = ", ".join(f"{wording.SYMBOLS[state]} {state.value}" for state in shown)
@@ -138,18 +141,19 @@ def _details(board: Board) -> Iterator[str]:
     silent, warned = wording.silent_cells(board), wording.warned_cells(board)
     if silent:
         items = [
-            f"- {wording.SYMBOLS[state]} {wording.counted(times, 'cell')}: {escaped(said)} ({_named(cells)})"
+            f"- {wording.SYMBOLS[state]} {wording.counted(times, 'cell')}: {escaped(said)} "
+            f"({_named(cells, board.names)})"
             for state, said, cells, times in silent
         ]
         yield _folded("Cells without a number, and why", items)
     if warned:
         items = [
-            f"- **{escaped(identifier)}** ({_named(cells)}): {escaped(example)}"
+            f"- **{escaped(identifier)}** ({_named(cells, board.names)}): {escaped(example)}"
             for identifier, example, cells in warned
         ]
         yield _folded("Warnings", items)
     if answers := predictions(board):
-        items = [f"- {' × '.join(_place(found.cell))}: {_answers(found)}" for found in answers]
+        items = [f"- {' × '.join(_place(found.cell, board.names))}: {_answers(found)}" for found in answers]
         yield _folded("Poisoned models that collapsed, and onto which classes", items)
     if board.problems or board.strays:
         items = [f"- {escaped(problem)}" for problem in board.problems]
@@ -170,9 +174,14 @@ def _details(board: Board) -> Iterator[str]:
         yield _folded("Provenance", facts, limit=len(facts))
 
 
-def _place(cell: TableCell) -> list[str]:
-    names = (plugin_text(cell.dataset), plugin_text(cell.victim), attack_text(cell.attack), plugin_text(cell.defence))
-    return [code(name) for name in names]
+def _place(cell: TableCell, names: Names) -> list[str]:
+    parts = (
+        names.plugin(cell.dataset),
+        names.plugin(cell.victim),
+        names.attack(cell.attack),
+        names.plugin(cell.defence),
+    )
+    return [code(part) for part in parts]
 
 
 def _answers(found: Predictions) -> str:
@@ -180,13 +189,13 @@ def _answers(found: Predictions) -> str:
     return ", ".join(f"class {number}: {wording.percent(share)} %" for number, share in found.shares)
 
 
-def _named(cells: Sequence[TableCell]) -> str:
+def _named(cells: Sequence[TableCell], names: Names) -> str:
     """The first few cells, by attack and defence."""
-    names = list(
-        dict.fromkeys(f"{code(attack_text(cell.attack))} × {code(plugin_text(cell.defence))}" for cell in cells)
+    found = list(
+        dict.fromkeys(f"{code(names.attack(cell.attack))} × {code(names.plugin(cell.defence))}" for cell in cells)
     )
-    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
-    return ", ".join(names[:NAMED] + more)
+    more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
+    return ", ".join(found[:NAMED] + more)
 
 
 def _folded(summary: str, items: Sequence[str], limit: int = LISTED) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.labels import plugin_text
 from sparring.leaderboard.markdown_text import code, escaped, row_of
 from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
@@ -41,7 +40,7 @@ def _robust(found: Summary) -> Iterator[str]:
     for row, place in _rows(found):
         about = wording.evasions_text(row, found.attacks)
         cells = (_robust_cell(row, defence) for defence in found.defences)
-        yield row_of([f"{place}<br>{about}", *cells, _verdict(row.robust)])
+        yield row_of([f"{place}<br>{about}", *cells, _verdict(row.robust, found)])
 
 
 def _robust_cell(row: SummaryRow, defence: str) -> str:
@@ -58,19 +57,21 @@ def _poisoned(found: Summary) -> Iterator[str]:
             "<br>".join(f"{short} {text}" for short, judged in both for text in _numbers(judged, defence)) or "–"
             for defence in found.defences
         ]
-        said = [f"{short}: {_verdict(judged)}" for short, judged in both if judged.best is not None]
+        said = [f"{short}: {_verdict(judged, found)}" for short, judged in both if judged.best is not None]
         yield row_of([f"{place}<br>{wording.poisons_text(row)}", *cells, "<br>".join(said)])
 
 
 def _head(found: Summary) -> Iterator[str]:
-    yield row_of(["victim", *(code(plugin_text(defence)) for defence in found.defences), "best, and how sure that is"])
+    yield row_of(
+        ["victim", *(code(found.names.plugin(defence)) for defence in found.defences), "best, and how sure that is"]
+    )
     yield row_of([":--", *("--:" for _ in found.defences), ":--"])
 
 
 def _rows(found: Summary) -> Iterator[tuple[SummaryRow, str]]:
     datasets = len({row.dataset for row in found.rows})
     for row in found.rows:
-        yield row, escaped(wording.place(row.dataset, row.victim, datasets))
+        yield row, escaped(wording.place(row.dataset, row.victim, datasets, found.names))
 
 
 def _numbers(judged: Contest, defence: str) -> list[str]:
@@ -81,6 +82,6 @@ def _numbers(judged: Contest, defence: str) -> list[str]:
     return [(f"**{number}**" if defence == judged.best else number) + (f" ({score.note})" if score.note else "")]
 
 
-def _verdict(judged: Contest) -> str:
-    best, how = wording.verdict(judged)
+def _verdict(judged: Contest, found: Summary) -> str:
+    best, how = wording.verdict(judged, found.names)
     return f"**{escaped(best)}**{escaped(how)}" if best else ""

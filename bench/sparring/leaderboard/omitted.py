@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sparring.leaderboard.labels import plugin_text, split_attack, split_label
+from sparring.leaderboard.labels import Split, joined
 from sparring.leaderboard.table import Column, Table, TableCell
 
 
@@ -30,13 +30,13 @@ def applicable(table: Table) -> Applicable:
     attacks = [row for row in table.rows if _senseless(by_attack[row])]
     bases = [base for base in table.bases if _senseless(by_base[base])]
     reasons = {
-        **_reasons(attacks, table.rows, by_attack, split_attack),
-        **_reasons(bases, table.bases, by_base, split_label),
+        **_reasons(attacks, table.rows, by_attack, table.names.attack_parts),
+        **_reasons(bases, table.bases, by_base, table.names.plugin_parts),
     }
     return Applicable(
         tuple(row for row in table.rows if row not in attacks),
         tuple(column for column in table.columns if column.base not in bases),
-        _sentence(table.victim, reasons),
+        _sentence(table.names.plugin(table.victim), reasons),
     )
 
 
@@ -48,14 +48,14 @@ def _reasons(
     omitted: Sequence[str],
     every: Sequence[str],
     cells: dict[str, list[TableCell]],
-    split: Callable[[str], tuple[str, tuple[str, ...]]],
+    split: Callable[[str], Split],
 ) -> dict[str, str]:
     """Name -> why. One name stands for all its parameters where none of them is applicable."""
     kept = {split(label)[0] for label in every if label not in omitted}
     found = {}
     for label in omitted:
         name, params = split(label)
-        shown = f"{name}[{','.join(params)}]" if name in kept and params else name
+        shown = joined((name, params)) if name in kept else name
         found[shown] = "; ".join(reason.removeprefix(f"{name} ") for reason in _common(cells[label]))
     return found
 
@@ -82,4 +82,4 @@ def _sentence(victim: str, reasons: dict[str, str]) -> str:
         if len(names) > 1 and told.startswith("needs "):
             told = "need " + told.removeprefix("needs ")
         parts.append(f"{', '.join(names)} ({told})")
-    return f"Not applicable to {plugin_text(victim)}: {'; '.join(parts)}."
+    return f"Not applicable to {victim}: {'; '.join(parts)}."

@@ -17,7 +17,6 @@ from markupsafe import Markup
 from sparring.leaderboard import wording
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
 from sparring.leaderboard.heat import heat
-from sparring.leaderboard.labels import attack_text, plugin_text, split_attack, split_label
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.page_data import PageData
 from sparring.leaderboard.page_summary import summary_tables
@@ -43,7 +42,12 @@ def page(board: Board) -> str:
     """All of index.html: the same bytes for the same board."""
     index = {id(cell): i for i, cell in enumerate(board.cells)}
     script = Markup(_template_text("page.js"))
-    filters = {"printable": wording.printable, "breakable": _breakable, "attack": attack_text, "plugin": plugin_text}
+    filters = {
+        "printable": wording.printable,
+        "breakable": _breakable,
+        "attack": board.names.attack,
+        "plugin": board.names.plugin,
+    }
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -59,7 +63,7 @@ def page(board: Board) -> str:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_embedded(PageData(board).as_json() if board.detailed else None),
-        papers=[(heading(found), found.table.reading, list(paper_rows(found))) for found in board.papers],
+        papers=[(heading(found), found.table.reading, list(paper_rows(found, board.names))) for found in board.papers],
         paper_headings=HEADINGS,
         paper_meaning=MEANING,
         summaries=summary_tables(board),
@@ -71,6 +75,7 @@ def page(board: Board) -> str:
         warned=wording.warned_cells(board),
         symbols={state.value: symbol for state, symbol in wording.SYMBOLS.items() if board.counts.get(state)},
         counted=wording.counted,
+        left_out=board.names.left_out,
     )
 
 
@@ -111,8 +116,10 @@ def _grid(table: Table, index: Mapping[int, int]) -> dict[str, Any]:
     shown = applicable(table)
     return {
         "title": wording.title(table),
-        "columns": [(split_label(column.base), column.knowledge) for column in shown.columns],
-        "rows": [(split_attack(row), list(_shown_row(table, row, shown.columns, index))) for row in shown.rows],
+        "columns": [(table.names.plugin_parts(column.base), column.knowledge) for column in shown.columns],
+        "rows": [
+            (table.names.attack_parts(row), list(_shown_row(table, row, shown.columns, index))) for row in shown.rows
+        ],
         "worst": list(_worst_row(table, shown.columns)),
         "omitted": shown.omitted,
     }

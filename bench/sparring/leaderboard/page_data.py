@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.labels import attack_text, plugin_text
+from sparring.leaderboard.labels import plugin_text
 from sparring.leaderboard.table import Board, Entry, State, TableCell
 from sparring.record import Failed
 
@@ -60,8 +60,8 @@ class PageData:
         ]
         found: dict[str, Any] = {
             "p": number["places"]([cell.dataset, cell.victim]),
-            "a": number["attacks"]([cell.attack, attack_text(cell.attack)]),
-            "d": number["defences"]([cell.defence, plugin_text(cell.defence)]),
+            "a": number["attacks"]([cell.attack, self.board.names.attack(cell.attack)]),
+            "d": number["defences"]([cell.defence, self.board.names.plugin(cell.defence)]),
             "t": number["threats"]([[name, _threat_text(value)] for name, value in cell.threat.items()]),
             "r": wording.cell_text(cell),
             "e": [self._entry(cell, entry) for entry in cell.entries],

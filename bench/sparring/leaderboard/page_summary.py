@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.heat import heat
-from sparring.leaderboard.labels import split_label
 from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
@@ -80,14 +79,16 @@ def _table(
     return SummaryTable(
         title,
         note,
-        tuple(split_label(defence) for defence in found.defences),
-        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets)) for row in found.rows),
+        tuple(found.names.plugin_parts(defence) for defence in found.defences),
+        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows),
     )
 
 
 def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
     cells = tuple(_robust_cell(row, defence) for defence in found.defences)
-    return SummaryLine(place, wording.evasions_text(row, found.attacks), cells, (("", *wording.verdict(row.robust)),))
+    return SummaryLine(
+        place, wording.evasions_text(row, found.attacks), cells, (("", *wording.verdict(row.robust, found.names)),)
+    )
 
 
 def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
@@ -101,7 +102,7 @@ def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
 
 def _poisoned_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
     cells = tuple(_poisoned_cell(row, defence) for defence in found.defences)
-    said = [("CA", *wording.verdict(row.poisoned)), ("ASR", *wording.verdict(row.asr))]
+    said = [("CA", *wording.verdict(row.poisoned, found.names)), ("ASR", *wording.verdict(row.asr, found.names))]
     return SummaryLine(place, wording.poisons_text(row), cells, tuple(told for told in said if told[1]))
 
 

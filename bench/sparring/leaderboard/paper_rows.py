@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.labels import attack_text, plugin_text
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.papers import Agreement, Comparison, PaperComparison
 
 HEADINGS: Final = ("data set", "victim", "attack", "defence", "paper", "ours", "agrees?")
@@ -32,16 +32,16 @@ def heading(found: PaperComparison) -> str:
     return f"{found.table.source}: {'1 - ' if found.table.error else ''}{found.table.metric}"
 
 
-def paper_rows(found: PaperComparison) -> Iterator[PaperRow]:
+def paper_rows(found: PaperComparison, names: Names) -> Iterator[PaperRow]:
     for line in found.lines:
-        yield PaperRow(_about(line), _paper(line), _ours(line), _agrees(line), line.agreement)
+        yield PaperRow(_about(line, names), _paper(line), _ours(line), _agrees(line), line.agreement)
 
 
-def _about(line: Comparison) -> tuple[str, str, str, str]:
+def _about(line: Comparison, names: Names) -> tuple[str, str, str, str]:
     value, cell = line.value, line.cell
     if cell is None:
         return value.dataset, value.victim, value.name or value.attack, value.defence
-    return plugin_text(cell.dataset), plugin_text(cell.victim), attack_text(cell.attack), plugin_text(cell.defence)
+    return names.plugin(cell.dataset), names.plugin(cell.victim), names.attack(cell.attack), names.plugin(cell.defence)
 
 
 def _paper(line: Comparison) -> str:

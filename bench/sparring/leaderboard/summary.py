@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sparring.leaderboard.aggregate import ASR, CLEAN
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.statistic import Statistic, paired_interval
 from sparring.leaderboard.table import Board, Table, TableCell
 
@@ -88,6 +89,7 @@ class Summary:
 
     rows: tuple[SummaryRow, ...]
     defences: tuple[str, ...]
+    names: Names
 
     @property
     def attacks(self) -> int:
@@ -108,7 +110,7 @@ class Summary:
 def summary(board: Board) -> Summary:
     """Guards count with the worse of their oblivious and adaptive attacks, sample by sample."""
     defences = tuple(dict.fromkeys(base for table in board.tables for base in table.bases))
-    return Summary(tuple(_row(table) for table in board.tables), defences)
+    return Summary(tuple(_row(table) for table in board.tables), defences, board.names)
 
 
 def _row(table: Table) -> SummaryRow:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sparring.cell import Cell
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.record import Failed, NotApplicable, Provenance, Record, Scored
 from sparring.stage import FailureKind
@@ -222,6 +223,7 @@ class Table:
         cells: by (attack label, column label); absent where the suite has no such cell.
         distinct: every cell once, in order of rows and columns.
         worst: by column label; both columns of a guard hold the same.
+        names: of the board.
     """
 
     dataset: str
@@ -231,6 +233,7 @@ class Table:
     cells: Mapping[tuple[str, str], TableCell]
     distinct: tuple[TableCell, ...]
     worst: Mapping[str, WorstCase]
+    names: Names
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -255,6 +258,7 @@ class Board:
         provenances: the distinct ones of the scored records, in order of first use; of all where none is scored.
         strays: records of cells that the suite no longer has; they are in no table.
         papers: numbers of papers beside ours.
+        names: what its renderings call attacks, data sets, victims and defences.
         problems: lines that could not be read.
     """
 
@@ -266,6 +270,7 @@ class Board:
     provenances: tuple[Provenance, ...] = ()
     strays: int = 0
     papers: tuple[PaperComparison, ...] = ()
+    names: Names = field(default_factory=Names)
     problems: tuple[str, ...] = ()
 
     @property

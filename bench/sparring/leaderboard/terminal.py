@@ -13,7 +13,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.labels import split_attack, split_label
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
 from sparring.leaderboard.terminal_papers import print_papers
@@ -76,26 +75,26 @@ def _rich(table: Table, rows: Sequence[str], columns: Sequence[Column]) -> RichT
     )
     made.add_column("attack", Text("worst case", style="bold"), max_width=LABEL_WIDTH, overflow="fold")
     for column in columns:
-        heading = _heading(column.base)
+        heading = _heading(table, column.base)
         heading.append(f"\n{column.knowledge}" if column.knowledge else "", style="italic not bold")
         footer = Text("\n".join(_worst_lines(table, column)), style="bold")
         made.add_column(heading, footer, justify="right", overflow="fold", width=_width(table, rows, column))
     for row in rows:
-        made.add_row(_row_label(row), *(_cell(table, row, column) for column in columns))
+        made.add_row(_row_label(table, row), *(_cell(table, row, column) for column in columns))
     return made
 
 
-def _row_label(label: str) -> Text:
-    """`pgd[eps=0.1,steps=20]`, to be pasted; what is too long, as name and parameters on lines of their own."""
-    name, params = split_attack(wording.printable(label))
+def _row_label(table: Table, label: str) -> Text:
+    """`pgd[eps=0.1,steps=20]`; what is too long, as name and parameters on lines of their own."""
+    name, params = table.names.attack_parts(wording.printable(label))
     whole = f"{name}[{','.join(params)}]" if params else name
     if len(whole) <= LABEL_WIDTH:
         return Text(name).append(whole.removeprefix(name), style="dim")
     return _broken(name, params, LABEL_WIDTH)
 
 
-def _heading(label: str) -> Text:
-    return _broken(*split_label(wording.printable(label)), WIDEST_HEADING)
+def _heading(table: Table, label: str) -> Text:
+    return _broken(*table.names.plugin_parts(wording.printable(label)), WIDEST_HEADING)
 
 
 def _broken(name: str, params: Sequence[str], width: int) -> Text:
@@ -145,7 +144,7 @@ def _width(table: Table, rows: Sequence[str], column: Column) -> int:
     """What the column's numbers and its heading need; a long heading folds."""
     numbers = [line for row in rows for line in _cell(table, row, column).plain.split("\n")]
     numbers += _worst_lines(table, column)
-    heading = [column.knowledge, *_heading(column.base).plain.split("\n")]
+    heading = [column.knowledge, *_heading(table, column.base).plain.split("\n")]
     widest = max([NARROWEST, *(len(line) for line in numbers), *(min(len(line), WIDEST_HEADING) for line in heading)])
     return min(WIDEST, widest)
 
@@ -153,7 +152,7 @@ def _width(table: Table, rows: Sequence[str], column: Column) -> int:
 def _pages(table: Table, rows: Sequence[str], columns: Sequence[Column], width: int) -> Iterator[list[Column]]:
     """The columns, in as many tables as the width asks for; a guard's two columns stay together."""
     page: list[Column] = []
-    labels = [line for row in rows for line in _row_label(row).plain.split("\n")]
+    labels = [line for row in rows for line in _row_label(table, row).plain.split("\n")]
     label_width = min(LABEL_WIDTH, max([len("worst case"), *(len(line) for line in labels)])) + 2
     used = label_width
     for base in dict.fromkeys(column.base for column in columns):

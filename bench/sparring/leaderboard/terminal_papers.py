@@ -24,7 +24,7 @@ def print_papers(board: Board, console: Console) -> None:
         table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for number, text in enumerate(HEADINGS):
             table.add_column(text, justify="right" if number in (4, 5) else "left", overflow="fold")
-        for row in paper_rows(found):
+        for row in paper_rows(found, board.names):
             texts = [Text(printable(text)) for text in (*row.about, row.paper, row.ours)]
             table.add_row(*texts, Text(printable(row.agrees), style=STYLES.get(row.state, "red")))
         console.print(table)

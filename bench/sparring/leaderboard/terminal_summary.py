@@ -12,7 +12,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.labels import split_label
 from sparring.leaderboard.summary import Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
@@ -29,7 +28,7 @@ def print_summary(board: Board, console: Console) -> None:
     if found.evades:
         _print(found, console, "worst case over all attacks at inference", _robust, _robust_labels(found))
         for row, place in zip(found.rows, _places(found), strict=True):
-            best, how = (wording.printable(text) for text in wording.verdict(row.robust))
+            best, how = (wording.printable(text) for text in wording.verdict(row.robust, found.names))
             if best:
                 console.print(Text(f"{place}: ").append(best, style="bold").append(how))
         console.print()
@@ -47,14 +46,14 @@ def _print(found: Summary, console: Console, title: str, fill: Fill, labels: Seq
 
 def _places(found: Summary) -> list[str]:
     datasets = len({row.dataset for row in found.rows})
-    return [wording.printable(wording.place(row.dataset, row.victim, datasets)) for row in found.rows]
+    return [wording.printable(wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows]
 
 
 def _rich(found: Summary, defences: Sequence[str], fill: Fill, labels: Sequence[Text]) -> RichTable:
     made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     made.add_column("victim", max_width=LABEL_WIDTH, overflow="fold")
     for defence in defences:
-        made.add_column(_heading(defence), justify="right", width=_width(found, defence, fill), overflow="fold")
+        made.add_column(_heading(found, defence), justify="right", width=_width(found, defence, fill), overflow="fold")
     for row, label in zip(found.rows, labels, strict=True):
         made.add_row(label, *(fill(row, defence) for defence in defences))
     return made
@@ -72,8 +71,8 @@ def _labels(found: Summary, about: Sequence[str]) -> list[Text]:
     return [Text(place).append(f"\n{text}", style="dim") for place, text in zip(_places(found), about, strict=True)]
 
 
-def _heading(defence: str) -> Text:
-    name, params = split_label(wording.printable(defence))
+def _heading(found: Summary, defence: str) -> Text:
+    name, params = found.names.plugin_parts(wording.printable(defence))
     lines = textwrap.wrap(name, WIDEST) + textwrap.wrap(" ".join(params), WIDEST)
     return Text("\n".join(lines))
 
@@ -100,7 +99,7 @@ def _poisoned(row: SummaryRow, defence: str) -> Text:
 
 
 def _width(found: Summary, defence: str, fill: Fill) -> int:
-    texts = [_heading(defence), *(fill(row, defence) for row in found.rows)]
+    texts = [_heading(found, defence), *(fill(row, defence) for row in found.rows)]
     return max(len(line) for text in texts for line in text.plain.split("\n"))
 
 

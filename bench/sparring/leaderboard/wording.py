@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
-from sparring.leaderboard.labels import plugin_text
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.leaderboard.summary import Contest, SummaryRow
 from sparring.leaderboard.table import Board, Measure, State, Table, TableCell, WorstCase
@@ -102,15 +102,15 @@ def attacks_text(worst: WorstCase) -> str:
     return ", ".join([counted(worst.eligible, "attack"), *([" and ".join(worst.ways)] if worst.ways else [])])
 
 
-def verdict(found: Contest) -> tuple[str, str]:
+def verdict(found: Contest, names: Names) -> tuple[str, str]:
     """("adversarial-training", ", 7.5 points (4.5 to 10.5) before feature-squeezing"), or that the two cannot be told
     apart: percentage points, and in brackets the 95 % interval. ("", "") where nothing is compared."""
     if found.best is None:
         return "", ""
-    best, lead = _defence(found.best), found.lead
+    best, lead = _defence(found.best, names), found.lead
     if lead is None:
         return best, ""
-    following, points = _defence(lead.next), f"{percent(lead.mean)} points"
+    following, points = _defence(lead.next, names), f"{percent(lead.mean)} points"
     if abs(lead.mean) < 1e-12:
         return best, f", level with {following}"
     if lead.interval is None:
@@ -121,18 +121,18 @@ def verdict(found: Contest) -> tuple[str, str]:
     return best, f", not told apart from {following}: {points} ({low} to {high})"
 
 
-def _defence(label: str) -> str:
-    return "no defence" if label == "none" else plugin_text(label)
+def _defence(label: str, names: Names) -> str:
+    return "no defence" if label == "none" else names.plugin(label)
 
 
-def place(dataset: str, victim: str, datasets: int) -> str:
+def place(dataset: str, victim: str, datasets: int, names: Names) -> str:
     """A row of the summary; the data set only where there are several."""
-    return plugin_text(victim) if datasets == 1 else f"{plugin_text(dataset)} · {plugin_text(victim)}"
+    return names.plugin(victim) if datasets == 1 else f"{names.plugin(dataset)} · {names.plugin(victim)}"
 
 
 def title(table: Table) -> str:
     """What stands above a table."""
-    return f"{plugin_text(table.dataset)} · {plugin_text(table.victim)}"
+    return f"{table.names.plugin(table.dataset)} · {table.names.plugin(table.victim)}"
 
 
 def evasions_text(row: SummaryRow, most: int) -> str:

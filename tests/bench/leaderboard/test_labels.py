@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.cell import format_value
-from sparring.leaderboard.labels import attack_text, plugin_text, split_attack, split_label
+from sparring.leaderboard.labels import Names, attack_text, plugin_text, split_attack, split_label
 from sparring.selector import parse
 from sparring.threat import ALIASES
 
@@ -36,6 +36,39 @@ def test_attacks_are_shown_with_the_short_names_of_selectors(label: str, shown: 
 
 def test_parameters_of_other_plugins_keep_their_names() -> None:
     assert plugin_text("adversarial-training[epsilon=0.03137254901960784]") == "adversarial-training[epsilon=8/255]"
+
+
+def test_a_board_leaves_out_what_all_of_a_name_have_in_common() -> None:
+    names = Names.of(
+        ["pgd[epsilon=0.1,steps=20]", "pgd[epsilon=0.3,steps=20]", "none", "fgsm[epsilon=0.1]"],
+        ["cnn[epochs=4,learning_rate=0.001]", "cnn[learning_rate=0.001]", "mlp[epochs=3]", "jpeg"],
+    )
+    assert names.attack("pgd[epsilon=0.1,steps=20]") == "pgd[eps=0.1]"
+    assert names.attack("fgsm[epsilon=0.1]") == "fgsm[eps=0.1]"
+    assert names.plugin("cnn[epochs=4,learning_rate=0.001]") == "cnn[epochs=4]"
+    assert names.plugin("cnn[learning_rate=0.001]") == "cnn"
+    assert names.plugin("mlp[epochs=3]") == "mlp[epochs=3]", "there is only one, and it is short"
+    assert names.left_out == ("cnn[learning_rate=0.001]", "pgd[steps=20]")
+
+
+def test_what_an_attack_is_allowed_is_never_left_out() -> None:
+    labels = [f"pgd[norm=l2,epsilon=0.5,{other}]" for other in ("steps=20", "steps=40")]
+    assert Names.of(labels, []).attack(labels[0]) == "pgd[norm=l2,eps=0.5,steps=20]"
+
+
+def test_a_lone_long_name_is_told_below_the_tables() -> None:
+    label = "cnn[channels=[8,16],batch_norm=true,learning_rate=0.001,schedule=constant]"
+    names = Names.of([], [label])
+    assert names.plugin(label) == "cnn"
+    assert names.left_out == ("cnn[batch_norm=true,channels=[8,16],learning_rate=0.001,schedule=constant]",)
+
+
+@given(st.lists(st.sampled_from(["a=1", "a=2", "b=1", "c=[1,2]", "epsilon=0.1"]), unique=True).map(sorted))
+def test_shortened_names_stay_distinct(params: list[str]) -> None:
+    labels = [f"x[{','.join(params)}]" if params else "x", "x[a=1,b=1]", "x[a=1]", "y[b=1]"]
+    names = Names.of(labels, labels)
+    assert len({names.attack(label) for label in labels}) == len(set(labels))
+    assert len({names.plugin(label) for label in labels}) == len(set(labels))
 
 
 def test_label_is_split_at_its_own_commas_only() -> None:

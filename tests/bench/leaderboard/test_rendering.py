@@ -174,7 +174,7 @@ def test_terminal_shows_short_labels_on_one_line_and_says_once_what_makes_no_sen
 
 def test_long_labels_fold_between_parameters() -> None:
     label = "transfer[surrogate=resnet-18,epsilon=0.03137254901960784,steps=40,restarts=10]"
-    text = printed(aggregate([evasion(label, "none", 0, True)]), 80)
+    text = printed(aggregate([evasion(label, "none", 0, True), evasion("transfer", "none", 0, True)]), 80)
     assert "eps=8/255" in text
     lines = [line.split("  ")[0].strip() for line in text.splitlines()]
     assert "surrogate=resnet-18 eps=8/255" in lines

@@ -12,6 +12,7 @@ from rich.console import Console
 from scipy.stats import t as student
 
 from sparring.leaderboard.aggregate import aggregate
+from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown import markdown
 from sparring.leaderboard.page import page
 from sparring.leaderboard.statistic import paired_interval, t_quantile
@@ -28,7 +29,7 @@ def only_row(*records: Record) -> SummaryRow:
 
 def told(values: dict[str, list[float]], lower: bool = False) -> str:
     scores = {name: Score(dict(enumerate(found))) for name, found in values.items()}
-    return "".join(verdict(contest(scores, lower)))
+    return "".join(verdict(contest(scores, lower), Names()))
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 5, 10, 11, 12, 20, 30, 100, 10_000])
@@ -126,7 +127,7 @@ def test_best_is_never_below_another(values: dict[str, list[float]]) -> None:
 
 def test_every_rendering_answers_the_question_in_the_same_words() -> None:
     board = aggregate(realistic(), title="Digits")
-    best, how = verdict(summary(board).rows[0].robust)
+    best, how = verdict(summary(board).rows[0].robust, board.names)
     console = Console(width=200, file=io.StringIO())
     show(board, console)
     assert isinstance(console.file, io.StringIO)
