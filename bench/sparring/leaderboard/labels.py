@@ -59,6 +59,10 @@ class Names:
         """`cnn[epochs=4]`."""
         return joined(self.plugin_parts(label))
 
+    def defence(self, label: str) -> str:
+        """As part of a sentence."""
+        return "no defence" if label == "none" else self.plugin(label)
+
     @property
     def left_out(self) -> tuple[str, ...]:
         """ "cnn[learning_rate=0.001,batch_size=128]" for each plugin of which something is left out."""

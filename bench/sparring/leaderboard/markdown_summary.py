@@ -1,8 +1,8 @@
-"""The head of README.md: which defence holds best."""
+"""The head of README.md: which defence holds best, and which poison does most harm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.markdown_text import code, escaped, row_of
@@ -14,8 +14,19 @@ def markdown_summary(board: Board) -> Iterator[str]:
     """Blocks: a table for attacks at inference and one for those on the training set, where there is anything to
     compare."""
     found = summary(board)
-    if len(found.defences) < 2 or not (found.evades or found.poisons):
-        return
+    defended = len(found.defences) > 1 and (found.evades or found.poisons)
+    if defended:
+        yield from _defences(found)
+    if found.harms:
+        yield from _harms(found)
+    if defended or found.harms:
+        yield (
+            "Points are percentage points before the next best, in brackets the 95 % interval of the paired difference "
+            "over repetitions; where it holds 0, the two cannot be told apart."
+        )
+
+
+def _defences(found: Summary) -> Iterator[str]:
     yield "## Which defence holds best?"
     if found.evades:
         yield (
@@ -29,10 +40,24 @@ def markdown_summary(board: Board) -> Iterator[str]:
             "highest success rate over backdoors and targeted poisons (lower is better). Bold: the best of each."
         )
         yield "\n".join(_poisoned(found))
-    yield (
-        "Points are percentage points before the next best, in brackets the 95 % interval of the paired difference "
-        "over repetitions; where it holds 0, the two cannot be told apart."
+
+
+def _harms(found: Summary) -> Iterator[str]:
+    yield "## Which poison does most harm?"
+    yield "Clean accuracy of the undefended victim after each attack on its training set. Bold: the lowest."
+    yield "\n".join(_harm_lines(found))
+
+
+def _harm_lines(found: Summary) -> Iterator[str]:
+    yield row_of(
+        ["victim", "no attack", *(code(found.names.attack(attack)) for attack in found.poisoners), "most harm"]
     )
+    yield row_of([":--", *("--:" for _ in range(1 + len(found.poisoners))), ":--"])
+    for row, place in _rows(found):
+        clean = row.clean.get("none")
+        cells = ["<br>".join(_numbers(row.harm, attack)) or "–" for attack in found.poisoners]
+        untouched = wording.spread(clean, True) if clean is not None else "–"
+        yield row_of([place, untouched, *cells, _told(row.harm, found.names.attack)])
 
 
 def _robust(found: Summary) -> Iterator[str]:
@@ -40,7 +65,7 @@ def _robust(found: Summary) -> Iterator[str]:
     for row, place in _rows(found):
         about = wording.evasions_text(row, found.attacks)
         cells = (_robust_cell(row, defence) for defence in found.defences)
-        yield row_of([f"{place}<br>{about}", *cells, _verdict(row.robust, found)])
+        yield row_of([f"{place}<br>{about}", *cells, _told(row.robust, found.names.defence)])
 
 
 def _robust_cell(row: SummaryRow, defence: str) -> str:
@@ -57,7 +82,7 @@ def _poisoned(found: Summary) -> Iterator[str]:
             "<br>".join(f"{short} {text}" for short, judged in both for text in _numbers(judged, defence)) or "–"
             for defence in found.defences
         ]
-        said = [f"{short}: {_verdict(judged, found)}" for short, judged in both if judged.best is not None]
+        said = [f"{short}: {_told(judged, found.names.defence)}" for short, judged in both if judged.best is not None]
         yield row_of([f"{place}<br>{wording.poisons_text(row)}", *cells, "<br>".join(said)])
 
 
@@ -74,14 +99,14 @@ def _rows(found: Summary) -> Iterator[tuple[SummaryRow, str]]:
         yield row, escaped(wording.place(row.dataset, row.victim, datasets, found.names))
 
 
-def _numbers(judged: Contest, defence: str) -> list[str]:
-    score = judged.scores.get(defence)
+def _numbers(judged: Contest, label: str) -> list[str]:
+    score = judged.scores.get(label)
     if score is None:
         return []
     number = wording.spread(score.statistic, True)
-    return [(f"**{number}**" if defence == judged.best else number) + (f" ({score.note})" if score.note else "")]
+    return [(f"**{number}**" if label == judged.best else number) + (f" ({score.note})" if score.note else "")]
 
 
-def _verdict(judged: Contest, found: Summary) -> str:
-    best, how = wording.verdict(judged, found.names)
+def _told(judged: Contest, called: Callable[[str], str]) -> str:
+    best, how = wording.verdict(judged, called)
     return f"**{escaped(best)}**{escaped(how)}" if best else ""

@@ -1,4 +1,4 @@
-"""The head of index.html: which defence holds best, as the template draws it."""
+"""The head of index.html: which defence holds best and which poison does most harm, as the template draws it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class SummaryCell:
-    """A defence's numbers on one victim; `small` stands below them."""
+    """The numbers of a defence or an attack on one victim; `small` stands below them."""
 
     lines: tuple[Line, ...]
     small: tuple[str, ...]
@@ -43,8 +43,11 @@ class SummaryLine:
 
 @dataclass(frozen=True, slots=True)
 class SummaryTable:
+    """`last` heads the column of verdicts."""
+
     title: str
     note: str
+    last: str
     columns: tuple[tuple[str, tuple[str, ...]], ...]
     lines: tuple[SummaryLine, ...]
 
@@ -59,35 +62,73 @@ POISONED_NOTE = (
 )
 
 
-def summary_tables(board: Board) -> list[SummaryTable]:
-    """One for attacks at inference, one for those on the training set; none where there is nothing to compare."""
+HARM_NOTE = "Clean accuracy of the undefended victim after each attack on its training set; the lowest does most harm."
+
+
+def summary_tables(board: Board) -> list[tuple[str, list[SummaryTable]]]:
+    """Questions, and the tables that answer them: one for attacks at inference, one for those on the training set, one
+    for what poisons do; none where there is nothing to compare."""
     found = summary(board)
-    if len(found.defences) < 2:
-        return []
-    tables = []
-    if found.evades:
-        tables.append(_table(found, "Attacks at inference", ROBUST_NOTE, _robust_line))
-    if found.poisons:
-        tables.append(_table(found, "Attacks on the training set", POISONED_NOTE, _poisoned_line))
-    return tables
+    defences = []
+    if len(found.defences) > 1 and found.evades:
+        defences.append(_defences(found, "Attacks at inference", ROBUST_NOTE, _robust_line))
+    if len(found.defences) > 1 and found.poisons:
+        defences.append(_defences(found, "Attacks on the training set", POISONED_NOTE, _poisoned_line))
+    harms = [_harms(found)] if found.harms else []
+    questions = (("Which defence holds best?", defences), ("Which poison does most harm?", harms))
+    return [(question, tables) for question, tables in questions if tables]
 
 
-def _table(
+def _defences(
     found: Summary, title: str, note: str, line: Callable[[Summary, SummaryRow, str], SummaryLine]
 ) -> SummaryTable:
     datasets = len({row.dataset for row in found.rows})
     return SummaryTable(
         title,
         note,
+        "best, and how sure that is",
         tuple(found.names.plugin_parts(defence) for defence in found.defences),
         tuple(line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows),
     )
 
 
+def _harms(found: Summary) -> SummaryTable:
+    datasets = len({row.dataset for row in found.rows})
+    columns = (("no attack", ()), *(found.names.attack_parts(attack) for attack in found.poisoners))
+    lines = (
+        _harm_line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows
+    )
+    return SummaryTable("Without a defence", HARM_NOTE, "most harm, and how sure that is", columns, tuple(lines))
+
+
+def _harm_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
+    cells = (_untouched_cell(row), *(_harm_cell(row, attack) for attack in found.poisoners))
+    said = ("", *wording.verdict(row.harm, found.names.attack))
+    return SummaryLine(place, "", cells, (said,) if said[1] else ())
+
+
+def _untouched_cell(row: SummaryRow) -> SummaryCell:
+    clean = row.clean.get("none")
+    if clean is None:
+        return SummaryCell((), (), "", 0)
+    number, _, rest = wording.spread(clean, True).partition(" ")
+    return SummaryCell((Line("", number, rest, False),), (), *heat(clean.mean))
+
+
+def _harm_cell(row: SummaryRow, attack: str) -> SummaryCell:
+    score = row.harm.scores.get(attack)
+    if score is None:
+        return SummaryCell((), (), "", 0)
+    return SummaryCell(_lines(row.harm, attack, ""), (score.note,) if score.note else (), *heat(score.statistic.mean))
+
+
 def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
     cells = tuple(_robust_cell(row, defence) for defence in found.defences)
     return SummaryLine(
-        place, wording.evasions_text(row, found.attacks), cells, (("", *wording.verdict(row.robust, found.names)),)
+        place,
+        wording.evasions_text(row, found.attacks),
+        cells,
+        (("", *wording.verdict(row.robust, found.names.defence)),),
     )
 
 
@@ -102,7 +143,10 @@ def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
 
 def _poisoned_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
     cells = tuple(_poisoned_cell(row, defence) for defence in found.defences)
-    said = [("CA", *wording.verdict(row.poisoned, found.names)), ("ASR", *wording.verdict(row.asr, found.names))]
+    said = [
+        ("CA", *wording.verdict(row.poisoned, found.names.defence)),
+        ("ASR", *wording.verdict(row.asr, found.names.defence)),
+    ]
     return SummaryLine(place, wording.poisons_text(row), cells, tuple(told for told in said if told[1]))
 
 
@@ -115,9 +159,9 @@ def _poisoned_cell(row: SummaryRow, defence: str) -> SummaryCell:
     return SummaryCell(lines, tuple(notes), *heat(min(shares, default=None)))
 
 
-def _lines(contest: Contest, defence: str, short: str) -> tuple[Line, ...]:
-    score = contest.scores.get(defence)
+def _lines(contest: Contest, label: str, short: str) -> tuple[Line, ...]:
+    score = contest.scores.get(label)
     if score is None:
         return ()
     number, _, rest = wording.spread(score.statistic, True).partition(" ")
-    return (Line(short, number, rest, defence == contest.best),)
+    return (Line(short, number, rest, label == contest.best),)

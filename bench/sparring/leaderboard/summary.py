@@ -1,4 +1,5 @@
-"""Which defence holds best, by how much, and how sure that is: one line for each data set and victim."""
+"""Which defence holds best and which poison does most harm, by how much, and how sure that is: one line for each data
+set and victim."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from sparring.leaderboard.table import Board, Table, TableCell
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A defence's number. `values` is by repetition; `note`, unless empty, says why it is not to be compared with the
-    others."""
+    """The number of a defence or an attack. `values` is by repetition; `note`, unless empty, says why it is not to be
+    compared with the others."""
 
     values: Mapping[int, float]
     note: str = ""
@@ -27,7 +28,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """What the best defence is ahead of the `next` one: mean paired difference over repetitions, at least 0, and its
+    """What the best is ahead of the `next` one: mean paired difference over repetitions, at least 0, and its
     95 % interval (`None` for one repetition)."""
 
     next: str
@@ -42,11 +43,11 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """One quantity of every defence.
+    """One quantity of every defence, or of every attack.
 
     Attributes:
-        scores: by defence.
-        best: the best defence of those that can be compared.
+        scores: by label.
+        best: the best of those that can be compared.
         level: the best and all that cannot be told from it, the interval of the paired difference holding 0. With one
             repetition only those that are exactly as good.
         lead: over the best of the others; `None` when there is nobody to compare with.
@@ -70,6 +71,8 @@ class SummaryRow:
         robust: worst-case robust accuracy; higher is better.
         poisoned: the least clean accuracy after poisoning, over the attacks of each repetition; higher is better.
         asr: the highest attack success rate of backdoors and targeted poisons; lower is better.
+        harm: clean accuracy without a defence after each availability attack on the training set, by attack; the
+            lowest is the best for the attacker.
     """
 
     dataset: str
@@ -81,14 +84,17 @@ class SummaryRow:
     robust: Contest
     poisoned: Contest
     asr: Contest
+    harm: Contest
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All rows, and the defences (columns) in the order of the board."""
+    """All rows, and the defences and the availability attacks on the training set (columns), in the order of the
+    board."""
 
     rows: tuple[SummaryRow, ...]
     defences: tuple[str, ...]
+    poisoners: tuple[str, ...]
     names: Names
 
     @property
@@ -106,18 +112,28 @@ class Summary:
         """Whether any row was attacked at training time."""
         return any(row.poisoned.scores or row.asr.scores for row in self.rows)
 
+    @property
+    def harms(self) -> bool:
+        """Whether there are several poisons to compare."""
+        return len(self.poisoners) > 1 and any(row.harm.scores for row in self.rows)
+
 
 def summary(board: Board) -> Summary:
     """Guards count with the worse of their oblivious and adaptive attacks, sample by sample."""
     defences = tuple(dict.fromkeys(base for table in board.tables for base in table.bases))
-    return Summary(tuple(_row(table) for table in board.tables), defences, board.names)
+    poisoners = tuple(dict.fromkeys(cell.attack for cell in board.cells if _spoils(cell)))
+    return Summary(tuple(_row(table) for table in board.tables), defences, poisoners, board.names)
+
+
+def _spoils(cell: TableCell) -> bool:
+    return cell.when == "training" and cell.goal == "availability"
 
 
 def _row(table: Table) -> SummaryRow:
     sensible = [cell for cell in table.distinct if not cell.not_applicable]
     untouched = [cell for cell in sensible if cell.attack == "none" and CLEAN in cell.metrics]
     attacks = len({cell.attack for cell in sensible if cell.evasion})
-    poisons = [cell for cell in sensible if cell.when == "training" and cell.goal == "availability"]
+    poisons = [cell for cell in sensible if _spoils(cell)]
     triggers = [cell for cell in sensible if cell.when == "training" and cell.goal in ("backdoor", "targeted")]
     return SummaryRow(
         dataset=table.dataset,
@@ -129,7 +145,19 @@ def _row(table: Table) -> SummaryRow:
         robust=contest(_robust(table, attacks)),
         poisoned=contest(_extreme(poisons, CLEAN, min)),
         asr=contest(_extreme(triggers, ASR, max), lower=True),
+        harm=contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
     )
+
+
+def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
+    scores = {}
+    for cell in cells:
+        values = {e.repetition: e.scored.metrics[CLEAN] for e in cell.entries if e.scored and CLEAN in e.scored.metrics}
+        if values:
+            scores[cell.attack] = Score(
+                values, f"{len(values)} of {cell.expected}" if len(values) < cell.expected else ""
+            )
+    return scores
 
 
 def _robust(table: Table, attacks: int) -> dict[str, Score]:

@@ -1,4 +1,4 @@
-"""Which defence holds best, at the end of what a terminal shows."""
+"""Which defence holds best and which poison does most harm, at the end of what a terminal shows."""
 
 from __future__ import annotations
 
@@ -28,13 +28,25 @@ def print_summary(board: Board, console: Console) -> None:
     if found.evades:
         _print(found, console, "worst case over all attacks at inference", _robust, _robust_labels(found))
         for row, place in zip(found.rows, _places(found), strict=True):
-            best, how = (wording.printable(text) for text in wording.verdict(row.robust, found.names))
+            best, how = (wording.printable(text) for text in wording.verdict(row.robust, found.names.defence))
             if best:
                 console.print(Text(f"{place}: ").append(best, style="bold").append(how))
         console.print()
     if found.poisons:
         title = "attacks on the training set: least clean accuracy (CA), highest success rate (ASR)"
         _print(found, console, title, _poisoned, _poisoned_labels(found))
+    if found.harms:
+        _print_harms(found, console)
+
+
+def _print_harms(found: Summary, console: Console) -> None:
+    """In words: the numbers stand in the tables above."""
+    console.print(Text("SUMMARY", style="bold").append(" · which poison does most harm without a defence"))
+    for row, place in zip(found.rows, _places(found), strict=True):
+        worst, how = (wording.printable(text) for text in wording.verdict(row.harm, found.names.attack))
+        if worst:
+            console.print(Text(f"{place}: ").append(worst, style="bold").append(how))
+    console.print()
 
 
 def _print(found: Summary, console: Console, title: str, fill: Fill, labels: Sequence[Text]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
@@ -102,15 +102,19 @@ def attacks_text(worst: WorstCase) -> str:
     return ", ".join([counted(worst.eligible, "attack"), *([" and ".join(worst.ways)] if worst.ways else [])])
 
 
-def verdict(found: Contest, names: Names) -> tuple[str, str]:
+def verdict(found: Contest, called: Callable[[str], str]) -> tuple[str, str]:
     """("adversarial-training", ", 7.5 points (4.5 to 10.5) before feature-squeezing"), or that the two cannot be told
-    apart: percentage points, and in brackets the 95 % interval. ("", "") where nothing is compared."""
+    apart: percentage points, and in brackets the 95 % interval. ("", "") where nothing is compared.
+
+    Args:
+        called: label -> what a sentence calls it.
+    """
     if found.best is None:
         return "", ""
-    best, lead = _defence(found.best, names), found.lead
+    best, lead = called(found.best), found.lead
     if lead is None:
         return best, ""
-    following, points = _defence(lead.next, names), f"{percent(lead.mean)} points"
+    following, points = called(lead.next), f"{percent(lead.mean)} points"
     if abs(lead.mean) < 1e-12:
         return best, f", level with {following}"
     if lead.interval is None:
@@ -119,10 +123,6 @@ def verdict(found: Contest, names: Names) -> tuple[str, str]:
     if lead.sure:
         return best, f", {points} ({low} to {high}) before {following}"
     return best, f", not told apart from {following}: {points} ({low} to {high})"
-
-
-def _defence(label: str, names: Names) -> str:
-    return "no defence" if label == "none" else names.plugin(label)
 
 
 def place(dataset: str, victim: str, datasets: int, names: Names) -> str:

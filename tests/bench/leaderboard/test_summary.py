@@ -29,7 +29,7 @@ def only_row(*records: Record) -> SummaryRow:
 
 def told(values: dict[str, list[float]], lower: bool = False) -> str:
     scores = {name: Score(dict(enumerate(found))) for name, found in values.items()}
-    return "".join(verdict(contest(scores, lower), Names()))
+    return "".join(verdict(contest(scores, lower), Names().defence))
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 5, 10, 11, 12, 20, 30, 100, 10_000])
@@ -127,7 +127,7 @@ def test_best_is_never_below_another(values: dict[str, list[float]]) -> None:
 
 def test_every_rendering_answers_the_question_in_the_same_words() -> None:
     board = aggregate(realistic(), title="Digits")
-    best, how = verdict(summary(board).rows[0].robust, board.names)
+    best, how = verdict(summary(board).rows[0].robust, board.names.defence)
     console = Console(width=200, file=io.StringIO())
     show(board, console)
     assert isinstance(console.file, io.StringIO)
@@ -138,6 +138,39 @@ def test_every_rendering_answers_the_question_in_the_same_words() -> None:
     assert printed.index("SUMMARY") > printed.index("random-forest")
     text = markdown(board)
     assert text.index("Which defence holds best?") < text.index("## digits · cnn")
+
+
+def poisoned(attack: str, defence: str, repetition: int, accuracy: float) -> Record:
+    threat = {"goal": "availability"}
+    outcome = scored({"clean-accuracy": accuracy})
+    return record(attack, defence, repetition=repetition, when="training", threat=threat, outcome=outcome)
+
+
+def test_the_poison_that_does_most_harm_is_told_against_the_next() -> None:
+    accuracies = {"pixel": [0.30, 0.32, 0.31], "noise": [0.55, 0.58, 0.55], "flip": [0.9, 0.9, 0.9]}
+    records = [
+        poisoned(attack, defence, repetition, value if defence == "none" else 0.01)
+        for attack, values in accuracies.items()
+        for repetition, value in enumerate(values)
+        for defence in ("none", "filter")
+    ]
+    board = aggregate(records)
+    harm = summary(board).rows[0].harm
+    # differences .25, .26, .24: what a defence leaves does not count
+    assert "".join(verdict(harm, board.names.attack)) == "pixel, 25.0 points (22.5 to 27.5) before noise"
+    assert summary(board).poisoners == ("flip", "noise", "pixel")
+    for text in (markdown(board), page(board)):
+        assert "25.0 points (22.5 to 27.5) before noise" in text
+
+
+def test_a_poison_without_all_repetitions_is_not_compared() -> None:
+    records = [poisoned(attack, "none", repetition, 0.5) for attack in ("a", "b") for repetition in range(2)]
+    unmade = NotApplicable(reasons=["no"])
+    threat = {"goal": "availability"}
+    records += [poisoned("c", "none", 0, 0.1), record("c", "none", 1, unmade, when="training", threat=threat)]
+    row = only_row(*records)
+    assert row.harm.best in ("a", "b")
+    assert row.harm.scores["c"].note == "1 of 2"
 
 
 def test_board_of_one_victim_prints_no_summary_and_one_defence_has_none_at_all() -> None:
