@@ -130,3 +130,16 @@ def test_results_of_other_code_are_named_when_only_some_are_renewed(user: User, 
     assert f"{CELLS - 2} cells were recorded with other code" in some.err
     assert "'sparring run board' renews them" in some.err
     assert "recorded with other code" not in user.sparring("run", "board", "--engine", "serial").err
+
+
+def test_only_what_changed_is_renewed_on_request(user: User, board: Path) -> None:
+    nothing = user.sparring("run", "board", "--engine", "serial", "--changed")
+    assert (nothing.scored, nothing.stages) == (0, 0)
+    user.edit("sparring-nudge", "# upwards", "# upwards, as the paper says")
+    (board / "suite.yaml").write_text(SUITE.replace("attacks: [", "attacks: [{gaussian-noise: {eps: 0.05}}, "))
+    before = records(board)
+    user.edit("sparring-means", "\n\n\nclass Means:", "\n\n\nSCALE = 1.0\n\n\nclass Means:")
+    told = user.sparring("run", "board", "--engine", "serial", "--changed")
+    assert told.scored == CELLS
+    assert records(board).keys() == before.keys(), "cells that were never run are not run now"
+    assert user.sparring("run", "board", "--engine", "serial").scored == 2

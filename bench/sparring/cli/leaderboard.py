@@ -47,6 +47,63 @@ def render(board: str) -> None:
         raise BadInput(str(error)) from error
 
 
+@command.command("merge")
+@click.argument("board")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+def merge(board: str, folders: tuple[Path, ...]) -> None:
+    """Take into BOARD the records of FOLDERS, boards too: shards of a run, or a submission. Nothing in them is run.
+
+    Exit code 0: all agree; 1: two records of one cell and key differ, a line is no record, or a file that a record
+    names is not there.
+    """
+    import sys
+
+    from sparring.journal import ResultsUnwritable, open_results
+    from sparring.merging import Merged
+    from sparring.merging import merge as merged_into
+
+    folder, suite = _folder_and_suite(board)
+    merged, bad = Merged(), 0
+    try:
+        with open_results(folder) as results:
+            results.claim()
+            wanted = _keys(suite)
+            for other in folders:
+                found = open_results(other)
+                tell_bad_lines(found)
+                bad += len(found.problems)
+                if not found.by_cell:
+                    raise BadInput(f"{other} has no records")
+                merged_into(results, found, wanted, merged)
+            results.consolidate()
+    except ResultsUnwritable as error:
+        raise BadInput(str(error)) from error
+    click.echo(f"{merged.new} new, {len(merged.renewed)} renewed, {merged.same} as they were")
+    for cell in merged.conflicts:
+        click.echo(f"two records of one key differ, the first stays: {cell}", err=True)
+    for name in dict.fromkeys(merged.missing):
+        click.echo(f"not there, or not what its name says: results/media/{name}.safetensors", err=True)
+    if merged.conflicts or merged.missing or bad:
+        sys.exit(1)
+
+
+def _keys(suite: Path | None) -> dict[str, str] | None:
+    """Cell id -> key, as the suite asks for it with what is installed here; `None` where that cannot be told."""
+    from sparring.catalogue import discover
+    from sparring.plan import make_plan
+    from sparring.suite import load_suite
+
+    if suite is None:
+        return None
+    catalogue = discover()
+    try:
+        plan = make_plan(load_suite(suite, catalogue), catalogue)
+    except BadInput as error:
+        click.echo(f"the later of two records stays, as the suite does not tell: {error}", err=True)
+        return None
+    return {cell: stage.key for cell, stage in plan.goals.items()}
+
+
 def _folder_and_suite(board: str) -> tuple[Path, Path | None]:
     """A folder of records needs no suite."""
     from sparring.board import SUITE_FILE, find_board

@@ -24,6 +24,8 @@ GO_ON = "finished cells are recorded; the same command goes on from there"
 @click.command("run")
 @product_options
 @click.option("--only", metavar="PATTERN", help="only cells whose id, or a part of it, matches a glob")
+@click.option("--changed", is_flag=True, help="only cells recorded with other code, parameters, data or seeds")
+@click.option("--shard", metavar="I/N", help="only the cells of one of N machines; 'leaderboard merge' joins them")
 @click.option("--fresh", is_flag=True, help="compute everything anew, whatever is recorded or stored")
 @click.option("--strict", is_flag=True, help="make library versions part of every key")
 @click.option("--engine", type=click.Choice(["local", "serial", "dask"]), default="local", show_default=True)
@@ -41,6 +43,8 @@ def command(
     repetitions: int | None,
     out: Path | None,
     only: str | None,
+    changed: bool,
+    shard: str | None,
     fresh: bool,
     strict: bool,
     engine: str,
@@ -61,21 +65,28 @@ def command(
     """
     from sparring.engine import EngineUnavailable
     from sparring.journal import ResultsUnwritable, open_results
-    from sparring.plan import split_cells
+    from sparring.plan import outdated, split_cells
     from sparring.provenance import git_commit, library_versions
     from sparring.run import Run
+    from sparring.shards import cells_of, parse_shard
     from sparring.stage import WorkerSettings
     from sparring.store import StoreProblem
 
+    part = parse_shard(shard) if shard is not None else None
     chosen = choose(board, datasets, victims, attacks, defences, repetitions, out)
     plan = chosen.plan(library_versions() if strict else None)
     cells = plan.matching(only)
+    if part is not None:
+        cells = cells_of(part, cells)
     runner = _engine(engine, workers, scheduler)
     try:
         store = _usable_store(cache_folder(cache) / "artifacts")
         chosen.settle()
         with open_results(chosen.board.folder) as results:
             results.claim()
+            if changed:
+                old = {cell.id for cell in outdated(plan, results)}
+                cells = [cell for cell in cells if cell.id in old]
             todo = split_cells(plan, cells, results, fresh=fresh)
             settings = WorkerSettings(
                 store=store,
