@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 
 import pytest
 
@@ -59,6 +60,33 @@ def test_a_submission_that_contradicts_is_told(user: User) -> None:
     assert "cells.jsonl:2" in told.err
     assert records(folder) == before
     assert "has no records" in user.sparring("leaderboard", "merge", "ours", "site", code=2).err
+
+
+def test_a_review_of_two_revisions_says_what_is_worse(user: User) -> None:
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
+        subprocess.run(["git", *identity, *arguments], cwd=user.home, check=True, capture_output=True)
+
+    (user.home / "leaderboards").mkdir()
+    folder = user.board("leaderboards/small", BOARD)
+    user.sparring("run", "small", "--engine", "serial", "--only", "means")
+    git("init")
+    git("add", "leaderboards")
+    git("commit", "-m", "first")
+    same = user.sparring("leaderboard", "diff", "HEAD", "leaderboards")
+    assert "4 as it was." in same.out
+
+    file = folder / "results" / "cells.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        if line["outcome"]["state"] == "scored":
+            line["outcome"]["metrics"]["clean-accuracy"] = 0.01
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    worse = user.sparring("leaderboard", "diff", "HEAD:leaderboards/small", "leaderboards/small", code=1)
+    assert "### Worse for the defender" in worse.out
+    assert user.sparring("leaderboard", "diff", "leaderboards", "HEAD").code == 0, "the other way it is better"
+    for unknown in ("nowhere", "-h:x", "HEAD:nowhere"):
+        assert "neither a folder nor" in user.sparring("leaderboard", "diff", "--", unknown, "HEAD", code=2).err
 
 
 @pytest.mark.parametrize("text", ["4/3", "0/1", "x"])

@@ -1,0 +1,120 @@
+"""What changed between two states of a board, and whether it is more than chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sparring.leaderboard.statistic import NORMAL_95, Statistic, paired_interval
+from sparring.leaderboard.table import Board, Entry, TableCell
+
+EXACT: Final = 1e-12
+"""Numbers that are closer are the same."""
+
+
+class Change(StrEnum):
+    """What became of a cell's number; better and worse are the defender's."""
+
+    NEW = "new"
+    LOST = "lost"
+    WORSE = "worse"
+    BETTER = "better"
+    NOISE = "within noise"
+    SAME = "as it was"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One number of one cell, before and after.
+
+    Attributes:
+        place: labels of data set, victim, attack and defence.
+        metric: its name.
+        before, after: over the repetitions; `None` where there was none.
+        shift: mean of after - before over the repetitions that both have.
+        interval: 95 %, of `shift`: Student's t over the paired repetitions; of a single one, from the sampling of the
+            test images as if the two were independent. `None` where that is not known.
+    """
+
+    place: tuple[str, str, str, str]
+    metric: str
+    before: Statistic | None
+    after: Statistic | None
+    change: Change
+    shift: float = 0.0
+    interval: tuple[float, float] | None = None
+
+
+def differences(before: Board, after: Board) -> list[Difference]:
+    """Of every cell and every number that a table shows of it, in the order of the newer board; lost ones last."""
+    old = dict(_numbers(before))
+    new = dict(_numbers(after))
+    found = [_difference(after, place, metric, old.get((place, metric)), cell) for (place, metric), cell in new.items()]
+    gone = [(key, cell) for key, cell in old.items() if key not in new]
+    return found + [_lost(place, metric, cell) for (place, metric), cell in gone]
+
+
+Place = tuple[str, str, str, str]
+
+
+def _numbers(board: Board) -> Iterator[tuple[tuple[Place, str], TableCell]]:
+    for cell in board.cells:
+        for measure in cell.measures:
+            yield ((cell.dataset, cell.victim, cell.attack, cell.defence), measure.metric), cell
+
+
+def _lost(place: Place, metric: str, cell: TableCell) -> Difference:
+    return Difference(place, metric, cell.metrics[metric], None, Change.LOST)
+
+
+def _difference(board: Board, place: Place, metric: str, old: TableCell | None, cell: TableCell) -> Difference:
+    after = cell.metrics[metric]
+    if old is None:
+        return Difference(place, metric, None, after, Change.NEW)
+    ours, theirs = _values(cell, metric), _values(old, metric)
+    shared = sorted(ours.keys() & theirs.keys())
+    if not shared:
+        return Difference(place, metric, old.metrics[metric], after, Change.NEW)
+    shifts = [ours[repetition] - theirs[repetition] for repetition in shared]
+    shift = Statistic(tuple(shifts)).mean
+    interval = paired_interval(shifts) or _sampling(cell, shared[0], ours[shared[0]], theirs[shared[0]])
+    lower_is_better = metric in board.metrics and board.metrics[metric].direction == "lower"
+    change = _judged(shifts, -shift if lower_is_better else shift, interval)
+    return Difference(place, metric, old.metrics[metric], after, change, shift, interval)
+
+
+def _judged(shifts: list[float], gain: float, interval: tuple[float, float] | None) -> Change:
+    if all(abs(shift) <= EXACT for shift in shifts):
+        return Change.SAME
+    if interval is not None and interval[0] <= 0 <= interval[1]:
+        return Change.NOISE
+    return Change.BETTER if gain > 0 else Change.WORSE
+
+
+def _values(cell: TableCell, metric: str) -> dict[int, float]:
+    """By repetition."""
+    return {
+        entry.repetition: entry.scored.metrics[metric]
+        for entry in cell.entries
+        if entry.scored is not None and metric in entry.scored.metrics
+    }
+
+
+def _sampling(cell: TableCell, repetition: int, after: float, before: float) -> tuple[float, float] | None:
+    """For one repetition: what the choice of test images alone would do to the difference of two shares."""
+    count = next((_evaluated(entry) for entry in cell.entries if entry.repetition == repetition), 0)
+    if count == 0 or not (0 <= after <= 1 and 0 <= before <= 1):
+        return None
+    half = NORMAL_95 * math.sqrt((after * (1 - after) + before * (1 - before)) / count)
+    return after - before - half, after - before + half
+
+
+def _evaluated(entry: Entry) -> int:
+    """Test images that a cell was measured on."""
+    scored = entry.scored
+    if scored is None:
+        return 0
+    return scored.samples.count if scored.samples is not None else sum(map(sum, scored.confusion))

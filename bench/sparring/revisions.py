@@ -1,0 +1,61 @@
+"""Boards as they are in a folder, or as they were at a git revision."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sparring.board import BOARDS_FOLDER
+from sparring.errors import BadInput
+
+
+@contextmanager
+def boards_at(place: str) -> Iterator[Mapping[str, Path]]:
+    """The boards that `place` names: folders by their path below it, the board itself as its folder's name.
+
+    Args:
+        place: a board's folder, a folder of boards, or a git revision: `main` has its boards in `leaderboards`,
+            `main:some/folder` elsewhere.
+
+    Raises:
+        BadInput: it is neither, or has no board with results.
+    """
+    if Path(place).is_dir():
+        yield _found(Path(place), place)
+        return
+    with TemporaryDirectory() as scratch:
+        revision, _, path = place.partition(":")
+        _extract(revision, path or str(BOARDS_FOLDER), Path(scratch))
+        yield _found(Path(scratch) / (path or BOARDS_FOLDER), place)
+
+
+def _found(folder: Path, place: str) -> dict[str, Path]:
+    if (folder / "results").is_dir():
+        return {folder.resolve().name: folder}
+    found = {path.parent.relative_to(folder).as_posix(): path.parent for path in sorted(folder.rglob("results"))}
+    if not found:
+        raise BadInput(f"{place} has no board with results")
+    return found
+
+
+def _extract(revision: str, path: str, into: Path) -> None:
+    """Files of a revision, as git has them; nothing is checked out."""
+    if revision.startswith("-"):
+        raise BadInput(f"'{revision}' is neither a folder nor a git revision")
+    try:
+        done = subprocess.run(
+            ["git", "archive", "--format=tar", revision, "--", path], capture_output=True, timeout=120
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BadInput(f"'{revision}' is no folder, and git cannot be asked: {error}") from error
+    if done.returncode != 0:
+        why = done.stderr.decode(errors="replace").strip().splitlines()
+        told = f" ({why[0].removeprefix('fatal: ')})" if why else ""
+        raise BadInput(f"'{revision}:{path}' is neither a folder nor to be had from git{told}")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(into, filter="data")
