@@ -26,20 +26,28 @@ def boards_at(place: str) -> Iterator[Mapping[str, Path]]:
         BadInput: it is neither, or has no board with results.
     """
     if Path(place).is_dir():
-        yield _found(Path(place), place)
+        yield boards_in(Path(place))
         return
     with TemporaryDirectory() as scratch:
         revision, _, path = place.partition(":")
         _extract(revision, path or str(BOARDS_FOLDER), Path(scratch))
-        yield _found(Path(scratch) / (path or BOARDS_FOLDER), place)
+        yield boards_in(Path(scratch) / (path or BOARDS_FOLDER), place)
 
 
-def _found(folder: Path, place: str) -> dict[str, Path]:
+def boards_in(folder: Path, called: str = "") -> dict[str, Path]:
+    """The boards with results in a folder, or the one that it is.
+
+    Args:
+        called: what an error calls it, if not by its path.
+
+    Raises:
+        BadInput: there is none.
+    """
     if (folder / "results").is_dir():
         return {folder.resolve().name: folder}
     found = {path.parent.relative_to(folder).as_posix(): path.parent for path in sorted(folder.rglob("results"))}
     if not found:
-        raise BadInput(f"{place} has no board with results")
+        raise BadInput(f"{called or folder} has no board with results")
     return found
 
 

@@ -50,6 +50,7 @@ class Suite(BaseModel):
     description: str = ""
     seed: int = 0
     repetitions: int = 1
+    coverage: float = 1.0
     datasets: tuple[Selection, ...]
     victims: tuple[Selection, ...]
     attacks: tuple[tuple[Selection, ThreatModel], ...]
@@ -64,7 +65,8 @@ class Suite(BaseModel):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that is run: 64 hexadecimal digits. Title, description and papers do not count."""
+        """SHA-256 of everything that is run: 64 hexadecimal digits. Title, description, papers and coverage do not
+        count."""
         content = {
             "name": self.name,
             "seed": self.seed,
@@ -144,6 +146,7 @@ def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue, folder: 
         description=content.description,
         seed=content.seed,
         repetitions=content.repetitions,
+        coverage=content.coverage,
         datasets=_each("datasets", content.datasets, lambda raw: catalogue.resolve(Kind.DATASET, raw, folder)),
         victims=_each("victims", content.victims, lambda raw: catalogue.resolve(Kind.VICTIM, raw, folder)),
         attacks=_each("attacks", content.attacks, lambda raw: catalogue.resolve_attack(raw, folder)),

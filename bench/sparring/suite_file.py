@@ -130,6 +130,9 @@ class SuiteFile(_Part):
     description: str = Field(default="", description="shown under the heading")
     seed: int = Field(default=0, ge=0, description="root seed")
     repetitions: int = Field(default=1, ge=1, description="each with its own poison, fit and evaluation seeds")
+    coverage: float = Field(
+        default=1.0, gt=0, le=1, description="share of cells that must have a number or a reason to be published"
+    )
     datasets: Several
     victims: Several
     attacks: Several

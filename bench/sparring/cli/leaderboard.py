@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparring.cli.leaderboard_review import check, diff
 from sparring.cli.presentation import Told, publish, tell_bad_lines
 from sparring.errors import BadInput, NotInstalled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sparring.catalogue import Catalogue
     from sparring.cell import Cell
-    from sparring.leaderboard.table import Board
 
 
 @click.group("leaderboard")
@@ -88,56 +88,8 @@ def merge(board: str, folders: tuple[Path, ...]) -> None:
         sys.exit(1)
 
 
-@command.command("diff")
-@click.argument("old")
-@click.argument("new")
-def diff(old: str, new: str) -> None:
-    """Print what changed from OLD to NEW as a Markdown review: folders of a board or of boards, or git revisions.
-
-    \b
-    sparring leaderboard diff main HEAD
-    sparring leaderboard diff main:leaderboards/digits leaderboards/digits
-
-    A number is worse or better where the 95 % interval of its paired difference over repetitions leaves out 0. Exit
-    code 0: nothing is worse or lost; 1: something is; 2: bad input.
-    """
-    import sys
-
-    from sparring.leaderboard.difference import Change, differences
-    from sparring.leaderboard.markdown_difference import markdown_difference
-    from sparring.revisions import boards_at
-
-    bad = False
-    with boards_at(old) as before, boards_at(new) as after:
-        for was, now in _pairs(before, after):
-            older, newer = _tables_in(was), _tables_in(now)
-            found = differences(older, newer)
-            bad = bad or any(line.change in (Change.WORSE, Change.LOST) for line in found)
-            click.echo(markdown_difference(newer.title or older.title, older, newer, found))
-    if bad:
-        sys.exit(1)
-
-
-def _pairs(before: Mapping[str, Path], after: Mapping[str, Path]) -> list[tuple[Path | None, Path | None]]:
-    """Boards of one name; two folders of one board each need not have one name."""
-    if len(before) == len(after) == 1:
-        return list(zip(before.values(), after.values(), strict=True))
-    return [(before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after])]
-
-
-def _tables_in(folder: Path | None) -> Board:
-    """What the records there say; nothing where there is no folder."""
-    from sparring.catalogue import discover
-    from sparring.cli.presentation import metric_infos
-    from sparring.journal import open_results
-    from sparring.leaderboard import table
-    from sparring.leaderboard.board import load_board
-
-    if folder is None:
-        return table.Board(title="")
-    results = open_results(folder)
-    tell_bad_lines(results)
-    return load_board(folder, metrics=metric_infos(discover()), results=results)
+command.add_command(diff)
+command.add_command(check)
 
 
 def _keys(suite: Path | None) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sparring.catalogue import Catalogue
     from sparring.cell import Cell
     from sparring.journal import Results
-    from sparring.leaderboard import papers
+    from sparring.leaderboard import papers, table
     from sparring.suite import Suite
 
 MOST_PROBLEMS = 10
@@ -58,15 +58,29 @@ def publish(
     """
     from rich.console import Console
 
-    from sparring.leaderboard.board import load_board, write_board
-    from sparring.leaderboard.table import ExpectedCell
+    from sparring.leaderboard.board import write_board
     from sparring.leaderboard.terminal import show
 
+    board = tables(folder, results, catalogue, told=told, cells=cells)
+    show(board, Console(), write_board(folder, board))
+
+
+def tables(
+    folder: Path,
+    results: Results,
+    catalogue: Catalogue,
+    *,
+    told: Told,
+    cells: Iterable[Cell] | None,
+) -> table.Board:
+    """What `publish` renders, in the same words."""
+    from sparring.leaderboard.board import load_board
+    from sparring.leaderboard.table import ExpectedCell
+
     expected = None if cells is None else [ExpectedCell.of(cell) for cell in cells]
-    board = load_board(
+    return load_board(
         folder, told.title, told.description, expected, metric_infos(catalogue), results, _papers(told.papers)
     )
-    show(board, Console(), write_board(folder, board))
 
 
 def _papers(told: Sequence[suite_file.PaperTable]) -> list[papers.PaperTable]:

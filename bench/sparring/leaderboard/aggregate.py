@@ -104,12 +104,9 @@ def _act(record: Record) -> tuple[str, str | None]:
     return record.cell.when, goal if isinstance(goal, str) else None
 
 
-def _names(cells: Iterable[ExpectedCell]) -> Names:
-    attacks, others = set(), set()
-    for cell in cells:
-        attacks.add(cell.attack_label)
-        others |= {cell.dataset, cell.victim, split_knowledge(cell.defence_label)[0]}
-    return Names.of(attacks, others)
+def _names(cells: Sequence[ExpectedCell]) -> Names:
+    others = ((cell.dataset, cell.victim, split_knowledge(cell.defence_label)[0]) for cell in cells)
+    return Names.of((cell.attack_label for cell in cells), (label for labels in others for label in labels))
 
 
 def _table(

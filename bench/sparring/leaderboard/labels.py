@@ -41,7 +41,7 @@ class Names:
     @classmethod
     def of(cls, attacks: Iterable[str], others: Iterable[str]) -> Names:
         """Of the labels of all attacks, and of everything else."""
-        return cls(_common(map(split_attack, attacks)), _common(map(split_label, others)))
+        return cls(_common(map(split_attack, dict.fromkeys(attacks))), _common(map(split_label, dict.fromkeys(others))))
 
     def attack_parts(self, label: str) -> Split:
         """`pgd[epsilon=0.1,steps=20]` as ("pgd", ("eps=0.1",)) where all have 20 steps."""

@@ -1,0 +1,158 @@
+"""What `leaderboard check` finds: each fault alone, on a board that was sound."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sparring.cli.main import commands
+
+SUITE = """
+title: A small board
+datasets: ['digits[limit_train=60,limit_test=40]']
+victims: [random-forest]
+attacks: [none, label-flip, {random-pixel: {intensity: 1.0}}]
+defences: [none]
+evaluation: {keep: [state]}
+"""
+
+
+def sparring(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, arguments)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    (home / "board").mkdir()
+    (home / "board" / "suite.yaml").write_text(SUITE)
+    told = sparring("run", str(home / "board"), "--engine", "serial", "--cache", str(home / "cache"))
+    assert told.exit_code == 0, told.output
+    return home / "board"
+
+
+@pytest.fixture
+def board(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "board"))
+
+
+def lines(board: Path) -> list[bytes]:
+    return (board / "results" / "cells.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def write(board: Path, *content: bytes) -> None:
+    (board / "results" / "cells.jsonl").write_bytes(b"".join(content))
+
+
+def say_otherwise(board: Path) -> None:
+    (board / "README.md").write_text("# All is well\n")
+
+
+def remove_page(board: Path) -> None:
+    (board / "index.html").unlink()
+
+
+def break_a_line(board: Path) -> None:
+    first, *rest = lines(board)
+    write(board, first[:50] + b"\n", *rest)
+
+
+def say_twice(board: Path) -> None:
+    first, *rest = lines(board)
+    other = json.loads(first)
+    other["key"] = "0" * 64
+    write(board, json.dumps(other).encode() + b"\n", first, *rest)
+
+
+def lose_a_cell(board: Path) -> None:
+    write(board, *lines(board)[1:])
+
+
+def lose_a_file(board: Path) -> None:
+    next((board / "results" / "media").iterdir()).unlink()
+
+
+def change_a_file(board: Path) -> None:
+    path = next((board / "results" / "media").iterdir())
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def ask_for_something_else(board: Path) -> None:
+    (board / "suite.yaml").write_text(SUITE.replace("datasets:", "seed: 5\ndatasets:"))
+
+
+def ask_for_less(board: Path) -> None:
+    (board / "suite.yaml").write_text(SUITE.replace("label-flip, ", ""))
+
+
+def name_an_unknown_plugin(board: Path) -> None:
+    (board / "suite.yaml").write_text(SUITE.replace("label-flip, ", "label-flop, "))
+
+
+def test_a_board_as_it_was_run_is_sound(board: Path) -> None:
+    told = sparring("leaderboard", "check", str(board))
+    assert told.exit_code == 0
+    assert told.output == f"{board}: sound\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (say_otherwise, "README.md does not say what the records say"),
+        (remove_page, "index.html is not there"),
+        (break_a_line, "cells.jsonl:1: "),
+        (say_twice, "results/cells.jsonl has several records of digits"),
+        (lose_a_cell, "2 of 3 cells have a number or a reason, 66.7%, and the suite asks for 100.0%"),
+        (lose_a_file, "which a record names, is not there"),
+        (change_a_file, "is not what its name says"),
+        (ask_for_something_else, "3 cells were recorded with other code, parameters, data or seeds"),
+        (ask_for_less, "1 cell was recorded that the suite does not have"),
+        (name_an_unknown_plugin, "what the suite asks for cannot be told"),
+    ],
+)
+def test_every_fault_is_named(board: Path, spoil: Callable[[Path], None], said: str) -> None:
+    spoil(board)
+    told = sparring("leaderboard", "check", str(board))
+    assert told.exit_code == 1
+    assert said in told.output
+    assert "Traceback" not in told.output
+
+
+def test_a_suite_may_ask_for_less_than_all(board: Path) -> None:
+    lose_a_cell(board)
+    (board / "suite.yaml").write_text(f"coverage: 0.6\n{SUITE}")
+    assert sparring("leaderboard", "render", str(board)).exit_code == 0
+    assert sparring("leaderboard", "check", str(board)).exit_code == 0
+
+
+def test_numbers_that_got_worse_fail_against_what_was(made: Path, board: Path) -> None:
+    assert sparring("leaderboard", "check", str(board), "--against", str(made)).exit_code == 0
+    changed = []
+    for line in map(json.loads, lines(board)):
+        line["outcome"]["metrics"]["clean-accuracy"] = 0.0
+        changed.append(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    write(board, *changed)
+    assert sparring("leaderboard", "render", str(board)).exit_code == 0
+    told = sparring("leaderboard", "check", str(board), "--against", str(made))
+    assert told.exit_code == 1
+    assert "3 numbers are worse or lost" in told.output
+
+
+def test_a_board_renders_to_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    """The order of sets differs from process to process: a rendering must not depend on it."""
+    committed = Path(__file__).parents[2] / "leaderboards" / "robust-features"
+    board = Path(shutil.copytree(committed, tmp_path / committed.name))
+    command = [sys.executable, "-c", "from sparring.cli.main import main; main()", "leaderboard", "render", str(board)]
+    made = set()
+    for seed in ("1", "2", "3"):
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
+        made.add((board / "README.md").read_bytes() + (board / "index.html").read_bytes())
+    assert len(made) == 1
