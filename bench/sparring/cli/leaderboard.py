@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sparring.cli.leaderboard_review import check, diff
-from sparring.cli.presentation import Told, publish, tell_bad_lines
+from sparring.cli.presentation import Told, publish, tables, tell_bad_lines
 from sparring.errors import BadInput, NotInstalled
 
 if TYPE_CHECKING:
@@ -86,6 +86,33 @@ def merge(board: str, folders: tuple[Path, ...]) -> None:
         click.echo(f"not there, or not what its name says: results/media/{name}.safetensors", err=True)
     if merged.conflicts or merged.missing or bad:
         sys.exit(1)
+
+
+@command.command("index")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="leaderboards")
+def index(folder: Path) -> None:
+    """Write README.md and index.html of FOLDER, by default leaderboards: all boards below it that have results."""
+    from sparring.atomic import replace_if_changed
+    from sparring.board import SUITE_FILE
+    from sparring.catalogue import discover
+    from sparring.journal import open_results
+    from sparring.leaderboard.index import index_entry, markdown_index, page_index
+    from sparring.revisions import boards_in
+
+    catalogue = discover()
+    entries = []
+    for path, board in boards_in(folder).items():
+        suite = board / SUITE_FILE
+        told, cells = _told_by(suite, catalogue) if suite.is_file() else (Told(), None)
+        results = open_results(board)
+        tell_bad_lines(results)
+        entries.append(index_entry(path, tables(board, results, catalogue, told=told, cells=cells)))
+    for name, text in (("README.md", markdown_index(entries)), ("index.html", page_index(entries))):
+        try:
+            replace_if_changed(folder / name, [text.encode()])
+        except OSError as error:
+            raise BadInput(f"cannot write {folder / name}: {error.strerror or error}") from error
+        click.echo(f"Written: {folder / name}")
 
 
 command.add_command(diff)

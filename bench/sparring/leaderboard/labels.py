@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,30 +26,30 @@ LONGEST: Final = 40
 """Characters of the settings of a plugin that a board has once; longer ones are told below the tables."""
 
 
+Shown = Mapping[str, Mapping[str, str]]
+"""By plugin name: setting -> what stands for it, "" for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What one board calls its attacks, data sets, victims and defences: what all of a name have in common is left out,
-    but for what an attack is allowed.
+    but for what an attack is allowed, and a plugin inside another goes by its name where that tells it apart."""
 
-    Attributes:
-        attacks, others: by plugin name, the settings that are left out.
-    """
-
-    attacks: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    attacks: Shown = field(default_factory=dict)
+    others: Shown = field(default_factory=dict)
 
     @classmethod
     def of(cls, attacks: Iterable[str], others: Iterable[str]) -> Names:
         """Of the labels of all attacks, and of everything else."""
-        return cls(_common(map(split_attack, dict.fromkeys(attacks))), _common(map(split_label, dict.fromkeys(others))))
+        return cls(_shown(map(split_attack, attacks)), _shown(map(split_label, others)))
 
     def attack_parts(self, label: str) -> Split:
         """`pgd[epsilon=0.1,steps=20]` as ("pgd", ("eps=0.1",)) where all have 20 steps."""
-        return _without(split_attack(label), self.attacks)
+        return _called(split_attack(label), self.attacks)
 
     def plugin_parts(self, label: str) -> Split:
         """The same of a data set, victim or defence."""
-        return _without(split_label(label), self.others)
+        return _called(split_label(label), self.others)
 
     def attack(self, label: str) -> str:
         """`pgd[eps=0.1]`."""
@@ -65,7 +65,7 @@ class Names:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """ "cnn[learning_rate=0.001,batch_size=128]" for each plugin of which something is left out."""
+        """ "cnn[batch_size=128,learning_rate=0.001]" for each plugin of which something is left out or shortened."""
         both = [*self.others.items(), *self.attacks.items()]
         return tuple(joined((name, tuple(sorted(settings)))) for name, settings in both if settings)
 
@@ -76,25 +76,40 @@ def joined(parts: Split) -> str:
     return f"{name}[{','.join(params)}]" if params else name
 
 
-def _common(labels: Iterable[Split]) -> dict[str, frozenset[str]]:
-    """By plugin name, what all its labels have in common; of a lone label, what is too long."""
-    found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+def _shown(labels: Iterable[Split]) -> dict[str, dict[str, str]]:
+    by_name: dict[str, dict[tuple[str, ...], None]] = defaultdict(dict)  # in the order of the board
     for name, params in labels:
-        found[name].add(params)
-    shared = {name: frozenset.intersection(*map(_telling, every)) for name, every in found.items()}
-    return {
-        name: settings for name, settings in shared.items() if len(found[name]) > 1 or len(",".join(settings)) > LONGEST
-    }
+        by_name[name][params] = None
+    return {name: _left_out(list(every)) | _shortened(every) for name, every in by_name.items()}
 
 
-def _telling(params: tuple[str, ...]) -> frozenset[str]:
-    """Those that may be left out."""
-    return frozenset(param for param in params if param.partition("=")[0] not in ALLOWED)
+def _left_out(labels: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    """What the labels of one plugin have in common; of a lone label, what is too long."""
+    telling = [frozenset(param for param in params if _key(param) not in ALLOWED) for params in labels]
+    common = frozenset.intersection(*telling)
+    return dict.fromkeys(common, "") if len(labels) > 1 or len(",".join(common)) > LONGEST else {}
 
 
-def _without(parts: Split, left_out: Mapping[str, frozenset[str]]) -> Split:
+def _shortened(labels: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    """`external=mnist[classes=[5,6]]` -> `external=mnist`, where no other `external` is called so."""
+    by_key: dict[str, dict[str, str]] = defaultdict(dict)
+    for param in sorted({param for params in labels for param in params}):
+        by_key[_key(param)][param] = _NESTED.sub(r"\1", param)
+    distinct = [found for found in by_key.values() if len(set(found.values())) == len(found) > 1]
+    return {param: short for found in distinct for param, short in found.items() if short != param}
+
+
+_NESTED = re.compile(r"^(\w+=[a-z][a-z0-9-]*)\[.*\]$", re.DOTALL)
+
+
+def _key(param: str) -> str:
+    return param.partition("=")[0]
+
+
+def _called(parts: Split, shown: Shown) -> Split:
     name, params = parts
-    return name, tuple(param for param in params if param not in left_out.get(name, frozenset()))
+    words = (shown.get(name, {}).get(param, param) for param in params)
+    return name, tuple(word for word in words if word)
 
 
 def attack_text(label: str) -> str:

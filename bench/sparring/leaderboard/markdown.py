@@ -37,20 +37,12 @@ def markdown(board: Board) -> str:
 
 
 def _coverage(board: Board) -> str:
-    datasets = list(dict.fromkeys(table.dataset for table in board.tables))
-    victims = list(dict.fromkeys(table.victim for table in board.tables))
-    attacks = list(dict.fromkeys(row for table in board.tables for row in table.rows))
-    defences = list(dict.fromkeys(column.base for table in board.tables for column in table.columns))
-    product = [
-        wording.counted(len(found), noun)
-        for found, noun in ((datasets, "data set"), (victims, "victim"), (attacks, "attack"), (defences, "defence"))
-    ]
     facts = dict(wording.facts(board.provenances))
     made = [f"{name} {facts[name]}" for name in ("sparring", "torch") if name in facts]
     made += [facts[name] for name in ("processor", "device") if name in facts]
     behind = "everything behind these tables" if board.detailed else "the same tables in colour"
     lines = [
-        f"**{wording.coverage(board)}**: {', '.join(product)}, {wording.counted(board.repetitions, 'repetition')}.",
+        f"**{wording.coverage(board)}**: {wording.size(board)}.",
         f"Made with {escaped(', '.join(made))}." if made else "",
         f"[index.html](index.html) has {behind}, [table.csv](table.csv) the numbers as data.",
     ]

@@ -152,6 +152,18 @@ def coverage(board: Board) -> str:
     return ", ".join([f"{board.counts[State.SCORED]} of {board.expected} cells scored", *others])
 
 
+def size(board: Board) -> str:
+    """ "2 data sets, 4 victims, 7 attacks, 1 defence, 3 repetitions"."""
+    counts = (
+        ({table.dataset for table in board.tables}, "data set"),
+        ({table.victim for table in board.tables}, "victim"),
+        ({row for table in board.tables for row in table.rows}, "attack"),
+        ({base for table in board.tables for base in table.bases}, "defence"),
+    )
+    product = [counted(len(found), noun) for found, noun in counts]
+    return ", ".join([*product, counted(board.repetitions, "repetition")])
+
+
 def counted(things: int, noun: str) -> str:
     """ "1 attack", "2 attacks"."""
     return f"{things} {noun}" if things == 1 else f"{things} {noun}s"

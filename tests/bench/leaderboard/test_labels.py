@@ -51,6 +51,16 @@ def test_a_board_leaves_out_what_all_of_a_name_have_in_common() -> None:
     assert names.left_out == ("cnn[learning_rate=0.001]", "pgd[steps=20]")
 
 
+def test_a_plugin_inside_another_goes_by_its_name_where_that_tells_it_apart() -> None:
+    labels = ["svm[external=mnist[classes=[5,6]],width=8]", "svm[external=cifar10[test=held-out],width=8]"]
+    names = Names.of([], labels)
+    assert [names.plugin(label) for label in labels] == ["svm[external=mnist]", "svm[external=cifar10]"]
+    (told,) = names.left_out
+    assert told == "svm[external=cifar10[test=held-out],external=mnist[classes=[5,6]],width=8]"
+    alike = ["svm[external=mnist[classes=[5,6]]]", "svm[external=mnist[classes=[7,8]]]"]
+    assert [Names.of([], alike).plugin(label) for label in alike] == alike
+
+
 def test_what_an_attack_is_allowed_is_never_left_out() -> None:
     labels = [f"pgd[norm=l2,epsilon=0.5,{other}]" for other in ("steps=20", "steps=40")]
     assert Names.of(labels, []).attack(labels[0]) == "pgd[norm=l2,eps=0.5,steps=20]"
@@ -63,7 +73,11 @@ def test_a_lone_long_name_is_told_below_the_tables() -> None:
     assert names.left_out == ("cnn[batch_norm=true,channels=[8,16],learning_rate=0.001,schedule=constant]",)
 
 
-@given(st.lists(st.sampled_from(["a=1", "a=2", "b=1", "c=[1,2]", "epsilon=0.1"]), unique=True).map(sorted))
+@given(
+    st.lists(st.sampled_from(["a=1", "a=2", "b=1", "c=[1,2]", "d=e[f=1]", "d=g[f=1]", "epsilon=0.1"]), unique=True).map(
+        sorted
+    )
+)
 def test_shortened_names_stay_distinct(params: list[str]) -> None:
     labels = [f"x[{','.join(params)}]" if params else "x", "x[a=1,b=1]", "x[a=1]", "y[b=1]"]
     names = Names.of(labels, labels)
