@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sparring.catalogue import Catalogue
     from sparring.cell import Cell
+    from sparring.leaderboard.table import Board
 
 
 @click.group("leaderboard")
@@ -25,11 +26,13 @@ def command() -> None:
 
 @command.command("render")
 @click.argument("board")
-def render(board: str) -> None:
+@click.option("--format", "form", type=click.Choice(["latex", "csv", "parquet"]), help="only this, to --out or printed")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="file that --format writes")
+def render(board: str, form: str | None, out: Path | None) -> None:
     """Write README.md, table.csv and index.html of BOARD, a folder or a name, from its records alone.
 
     The suite says which cells there should be, and their order. Where one of its plugins is not installed, or there is
-    no suite, the records alone say what there is.
+    no suite, the records alone say what there is. LaTeX tables need the package booktabs, Parquet needs pyarrow.
     """
     from sparring.catalogue import discover
     from sparring.journal import open_results
@@ -42,10 +45,36 @@ def render(board: str) -> None:
     told, cells = _told_by(suite, catalogue) if suite is not None else (Told(), None)
     results = open_results(folder)
     tell_bad_lines(results)
+    if form is not None:
+        _export(tables(folder, results, catalogue, told=told, cells=cells), form, out)
+        return
+    if out is not None:
+        raise BadInput("--out goes with --format; the board's own files have their names")
     try:
         publish(folder, results, catalogue, told=told, cells=cells)
     except BoardUnwritable as error:
         raise BadInput(str(error)) from error
+
+
+def _export(board: Board, form: str, out: Path | None) -> None:
+    from sparring.atomic import replace_if_changed
+    from sparring.leaderboard.latex import latex
+    from sparring.leaderboard.parquet import parquet
+    from sparring.leaderboard.table_csv import table_csv
+
+    if form == "parquet" and out is None:
+        raise BadInput("Parquet is no text; name a file with --out")
+    try:
+        content = parquet(board) if form == "parquet" else {"latex": latex, "csv": table_csv}[form](board).encode()
+    except ModuleNotFoundError as error:
+        raise BadInput(f"Parquet needs {error.name}: pip install 'sparring[parquet]'") from error
+    if out is None:
+        click.echo(content.decode(), nl=False)
+        return
+    try:
+        replace_if_changed(out, [content])
+    except OSError as error:
+        raise BadInput(f"cannot write {out}: {error.strerror or error}") from error
 
 
 @command.command("merge")
