@@ -10,6 +10,7 @@ from typing import Any
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.papers import PaperTable, beside_papers
 from sparring.leaderboard.statistic import Statistic, pooled
+from sparring.leaderboard.suspicion import suspicions
 from sparring.leaderboard.table import (
     WAYS,
     Board,
@@ -69,6 +70,7 @@ def aggregate(
         provenances=_distinct(record.provenance for record in scored or found),
         papers=beside_papers(papers, tables),
         names=names,
+        suspicions=tuple(each for table in tables for each in suspicions(table)),
         strays=len(by_id.keys() - {cell.id for cell in cells}),
         problems=tuple(problems),
     )

@@ -74,24 +74,46 @@ def _difference(board: Board, place: Place, metric: str, old: TableCell | None, 
     after = cell.metrics[metric]
     if old is None:
         return Difference(place, metric, None, after, Change.NEW)
-    ours, theirs = _values(cell, metric), _values(old, metric)
-    shared = sorted(ours.keys() & theirs.keys())
-    if not shared:
+    found = shift(old, cell, metric)
+    if found is None:
         return Difference(place, metric, old.metrics[metric], after, Change.NEW)
-    shifts = [ours[repetition] - theirs[repetition] for repetition in shared]
-    shift = Statistic(tuple(shifts)).mean
-    interval = paired_interval(shifts) or _sampling(cell, shared[0], ours[shared[0]], theirs[shared[0]])
     lower_is_better = metric in board.metrics and board.metrics[metric].direction == "lower"
-    change = _judged(shifts, -shift if lower_is_better else shift, interval)
-    return Difference(place, metric, old.metrics[metric], after, change, shift, interval)
+    change = _judged(found, lower_is_better)
+    return Difference(place, metric, old.metrics[metric], after, change, found.mean, found.interval)
 
 
-def _judged(shifts: list[float], gain: float, interval: tuple[float, float] | None) -> Change:
-    if all(abs(shift) <= EXACT for shift in shifts):
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What one cell's number is above another's: mean over the repetitions that both have, the 95 % interval of
+    `Difference`, and whether all are equal."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    none: bool
+
+    @property
+    def up(self) -> bool:
+        """Whether the interval lies above 0."""
+        return self.mean > 0 and not self.none and (self.interval is None or self.interval[0] > 0)
+
+
+def shift(one: TableCell, two: TableCell, metric: str) -> Shift | None:
+    """From `one` to `two`; `None` where they share no repetition."""
+    before, after = _values(one, metric), _values(two, metric)
+    shared = sorted(before.keys() & after.keys())
+    if not shared:
+        return None
+    shifts = [after[repetition] - before[repetition] for repetition in shared]
+    interval = paired_interval(shifts) or _sampling(two, shared[0], after[shared[0]], before[shared[0]])
+    return Shift(Statistic(tuple(shifts)).mean, interval, all(abs(each) <= EXACT for each in shifts))
+
+
+def _judged(found: Shift, lower_is_better: bool) -> Change:
+    if found.none:
         return Change.SAME
-    if interval is not None and interval[0] <= 0 <= interval[1]:
+    if found.interval is not None and found.interval[0] <= 0 <= found.interval[1]:
         return Change.NOISE
-    return Change.BETTER if gain > 0 else Change.WORSE
+    return Change.BETTER if (found.mean > 0) != lower_is_better else Change.WORSE
 
 
 def _values(cell: TableCell, metric: str) -> dict[int, float]:

@@ -4,10 +4,12 @@ its number."""
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any, Final
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.labels import plugin_text
+from sparring.leaderboard.suspicion import Suspicion
 from sparring.leaderboard.table import Board, Entry, State, TableCell
 from sparring.record import Failed
 
@@ -41,6 +43,10 @@ class PageData:
         self.board = board
         names = ("places", "attacks", "defences", "threats", "layouts", "stages", "said", "warnings", "provenances")
         self.pools = {name: Pool() for name in names}
+        self.suspicions: dict[int, list[Suspicion]] = defaultdict(list)
+        for suspicion in board.suspicions:
+            for cell in suspicion.cells:
+                self.suspicions[id(cell)].append(suspicion)
         self.cells = [self._cell(cell) for cell in board.cells]
 
     def as_json(self) -> dict[str, Any]:
@@ -58,6 +64,7 @@ class PageData:
             for entry in cell.entries
             for warning in (entry.scored.warnings if entry.scored is not None else ())
         ]
+        warnings += [number["warnings"]([each.id, each.message]) for each in self.suspicions[id(cell)]]
         found: dict[str, Any] = {
             "p": number["places"]([cell.dataset, cell.victim]),
             "a": number["attacks"]([cell.attack, self.board.names.attack(cell.attack)]),

@@ -16,6 +16,7 @@ from sparring.stage import FailureKind
 
 if TYPE_CHECKING:
     from sparring.leaderboard.papers import PaperComparison
+    from sparring.leaderboard.suspicion import Suspicion
 
 WAYS: Final[tuple[str, ...]] = ("oblivious", "adaptive")
 """What an attacker at inference knows of a guard: nothing, or all."""
@@ -259,6 +260,7 @@ class Board:
         strays: records of cells that the suite no longer has; they are in no table.
         papers: numbers of papers beside ours.
         names: what its renderings call attacks, data sets, victims and defences.
+        suspicions: warnings about several cells, or about what their records give away.
         problems: lines that could not be read.
     """
 
@@ -271,6 +273,7 @@ class Board:
     strays: int = 0
     papers: tuple[PaperComparison, ...] = ()
     names: Names = field(default_factory=Names)
+    suspicions: tuple[Suspicion, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property

@@ -214,5 +214,8 @@ def warned_cells(board: Board) -> list[tuple[str, str, list[TableCell]]]:
             for warning in entry.scored.warnings if entry.scored is not None else ():
                 messages.setdefault(warning.id, warning.message)
                 found[warning.id][id(cell)] = cell
+    for suspicion in board.suspicions:
+        messages.setdefault(suspicion.id, suspicion.message)
+        found[suspicion.id] |= {id(cell): cell for cell in suspicion.cells}
     ranked = sorted(found, key=lambda identifier: (-len(found[identifier]), identifier))
     return [(identifier, messages[identifier], list(found[identifier].values())) for identifier in ranked]
