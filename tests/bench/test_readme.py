@@ -222,3 +222,16 @@ def test_the_table_of_hooks_is_that_of_the_code() -> None:
     assert [(name, what, f"Called {called}") for name, what, called in rows] == list(hooks())
     marked = {name for name, function in vars(hookspecs).items() if hasattr(function, f"{PROJECT}_spec")}
     assert {name.partition("(")[0] for name, _, _ in rows} == marked
+
+
+RAISED = re.compile(r'(?:warn\(\s*|"id": |Suspicion\(\s*|return \(\s*|return )"([a-z]+(?:-[a-z]+)+|collapsed)"')
+"""Where the code names a warning."""
+
+
+def test_every_warning_is_explained() -> None:
+    """By its identifier, in the table of warnings; and nothing else is."""
+    sources = [ROOT / "bench" / "sparring" / name for name in ("judge.py", "measuring.py", "leaderboard/suspicion.py")]
+    raised = {name for source in sources for name in RAISED.findall(source.read_text())}
+    rows = [line.split("|")[1] for line in section("### Warnings").splitlines() if line.startswith("| `")]
+    explained = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
+    assert explained == raised
