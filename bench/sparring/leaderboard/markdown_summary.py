@@ -22,7 +22,8 @@ def markdown_summary(board: Board) -> Iterator[str]:
     if defended or found.harms:
         yield (
             "Points are percentage points before the next best, in brackets the 95 % interval of the paired difference "
-            "over repetitions; where it holds 0, the two cannot be told apart."
+            "over repetitions; where it holds 0, the two cannot be told apart. #1, #2: ranks in the row; 1 and how many "
+            "are surely better, so that what cannot be told apart may share one."
         )
 
 
@@ -103,7 +104,7 @@ def _numbers(judged: Contest, label: str) -> list[str]:
     score = judged.scores.get(label)
     if score is None:
         return []
-    number = wording.spread(score.statistic, True)
+    number = wording.spread(score.statistic, True) + wording.rank(judged, label)
     return [(f"**{number}**" if label == judged.best else number) + (f" ({score.note})" if score.note else "")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparring.leaderboard.aggregate import ASR, CLEAN
 from sparring.leaderboard.labels import Names
@@ -51,12 +51,15 @@ class Contest:
         level: the best and all that cannot be told from it, the interval of the paired difference holding 0. With one
             repetition only those that are exactly as good.
         lead: over the best of the others; `None` when there is nobody to compare with.
+        ranks: of those that can be compared: 1 and how many are surely better, the interval of the paired difference
+            leaving out 0. So those that cannot be told apart may share one. Empty with one repetition, or one entry.
     """
 
     scores: Mapping[str, Score]
     best: str | None
     level: frozenset[str]
     lead: Lead | None
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,17 @@ def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
         return Contest(scores, None, frozenset(), None)
     leads = [_lead(name, fair[ranked[0]], fair[name], sign) for name in ranked[1:]]
     level = {lead.next for lead in leads if (lead.mean <= 0 if lead.interval is None else not lead.sure)}
-    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), leads[0] if leads else None)
+    lead = leads[0] if leads else None
+    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), lead, _ranks(fair, sign) if leads else {})
+
+
+def _ranks(fair: Mapping[str, Score], sign: int) -> dict[str, int]:
+    if any(len(score.values) < 2 for score in fair.values()):
+        return {}
+    return {
+        name: 1 + sum(_lead(name, other, score, sign).sure for rival, other in fair.items() if rival != name)
+        for name, score in fair.items()
+    }
 
 
 def _lead(name: str, best: Score, other: Score, sign: int) -> Lead:

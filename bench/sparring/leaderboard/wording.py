@@ -125,6 +125,11 @@ def verdict(found: Contest, called: Callable[[str], str]) -> tuple[str, str]:
     return best, f", not told apart from {following}: {points} ({low} to {high})"
 
 
+def rank(found: Contest, label: str) -> str:
+    """ " #2"; "" where no order is claimed."""
+    return f" #{found.ranks[label]}" if label in found.ranks else ""
+
+
 def place(dataset: str, victim: str, datasets: int, names: Names) -> str:
     """A row of the summary; the data set only where there are several."""
     return names.plugin(victim) if datasets == 1 else f"{names.plugin(dataset)} · {names.plugin(victim)}"
