@@ -22,8 +22,8 @@ def markdown_summary(board: Board) -> Iterator[str]:
     if defended or found.harms:
         yield (
             "Points are percentage points before the next best, in brackets the 95 % interval of the paired difference "
-            "over repetitions; where it holds 0, the two cannot be told apart. #1, #2: ranks in the row; 1 and how many "
-            "are surely better, so that what cannot be told apart may share one."
+            "over repetitions; where it holds 0, the two cannot be told apart. #1, #2: ranks in the row: 1 and how "
+            "many are surely better, so that what cannot be told apart may share one."
         )
 
 
