@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_records import EVASION, evasion, realistic, record, scored
 
+from made_records import EVASION, evasion, realistic, record, scored
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.page import page
 from sparring.leaderboard.page_data import PageData
@@ -35,7 +35,7 @@ HOSTILE = [
 ]
 
 
-def after(text: str, tmp_path: Path, script: str = "", width: int = 1200) -> str:
+def after(text: str, tmp_path: Path, script: str = "", width: int = 1200, fragment: str = "") -> str:
     """The document after its script ran, and then `script` (which needs the policy taken out)."""
     if script:
         text = re.sub(r"<meta http-equiv[^>]*>", "", text, count=1)
@@ -44,7 +44,7 @@ def after(text: str, tmp_path: Path, script: str = "", width: int = 1200) -> str
     file.write_text(text, encoding="utf-8")
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
-        [*command, f"--window-size={width},900", "--dump-dom", file.as_uri()],
+        [*command, f"--window-size={width},900", "--dump-dom", f"{file.as_uri()}{fragment}"],
         capture_output=True,
         timeout=90,
         check=True,
@@ -183,6 +183,49 @@ def test_fragment_opens_a_table(tmp_path: Path) -> None:
     text = re.sub(r"<meta http-equiv[^>]*>", "", page(board()), count=1).replace("</main>", jump)
     seen = after(text, tmp_path)
     assert re.search(r'aria-pressed="true">digits · mlp<', seen)
+
+
+ADDRESS = "document.body.dataset.address = location.hash;"
+
+
+@needs_chromium
+def test_the_view_is_in_the_address(tmp_path: Path) -> None:
+    script = """
+      document.querySelectorAll('#picker button')[1].click();
+      const typed = document.getElementById('words');
+      typed.value = 'pgd none';
+      typed.dispatchEvent(new Event('input'));
+      document.querySelectorAll('#long th button')[5].click();
+      document.querySelectorAll('#long th button')[5].click();
+      document.querySelector('#long tbody tr:not([hidden]) button').click();
+    """
+    shown = after(page(board()), tmp_path, script + ADDRESS)
+    address = html.unescape(re.search(r'data-address="([^"]*)"', shown)[1])  # type: ignore[index]
+    assert {part.partition("=")[0] for part in address[1:].split("&")} == {"table", "filter", "sort", "cell"}
+
+    again = after(page(board()), tmp_path, ADDRESS, fragment=address)
+    assert html.unescape(re.search(r'data-address="([^"]*)"', again)[1]) == address  # type: ignore[index]
+    assert re.search(r"<dialog[^>]* open", again), "the panel is open"
+    assert 'aria-sort="descending"' in again
+    assert again.count('aria-pressed="true"') == 1
+    shown_rows = re.search(r'id="shown"[^>]*>(\d+) of', again)
+    assert shown_rows is not None
+    assert 0 < int(shown_rows[1]) < len(board().cells)
+
+
+@needs_chromium
+@pytest.mark.parametrize("fragment", ["#cell=nobody&state=lost&sort=99&table=77", "#filter=%3Cimg+src=x%3E", "#%ff&="])
+def test_an_address_that_makes_no_sense_does_no_harm(fragment: str, tmp_path: Path) -> None:
+    shown = after(page(board()), tmp_path, ADDRESS, fragment=fragment)
+    assert 'data-address="' in shown, "the script ran to its end"
+    assert "<img" not in shown
+    assert not re.search(r"<dialog[^>]* open", shown)
+
+
+@needs_chromium
+def test_the_panel_says_how_to_compute_the_cell_again(tmp_path: Path) -> None:
+    shown = after(page(board()), tmp_path, "document.querySelector('[data-cell]').click();")
+    assert "sparring verify . --only 'digits/cnn/none/none'" in html.unescape(shown)
 
 
 @needs_chromium

@@ -34,7 +34,7 @@ function unpacked(cell) {
   const exact = [...place, attack, defence].join("/");
   const metrics = data.layouts[cell.l].map((name, i) => [name, cell.m[i], cell.n && cell.n[i] ? cell.n[i].split(" ") : [cell.m[i]]]);
   return {
-    place, attack: attackShown, defence: defenceShown, metrics,
+    exact, place, attack: attackShown, defence: defenceShown, metrics,
     result: cell.r,
     threat: data.threats[cell.t],
     entries: cell.e.map((entry) => unpackedEntry(entry, exact)),
@@ -160,14 +160,36 @@ function fill(packed) {
       make("div", {}, make("dt", { text: name }), make("dd", { text: value })));
     body.append(heading("Provenance"), make("dl", { class: "facts" }, ...facts));
   }
+  if (cell.provenance.length) {
+    const quoted = `'${cell.exact.replaceAll("'", "'\\''")}'`;
+    body.append(make("p", { class: "where", text: "Computed again, and compared, in the board's folder:" }));
+    body.append(make("pre", { class: "command", text: `sparring verify . --only ${quoted}` }));
+  }
 }
+
+// --- the view is in the address, so that it can be shared ---
+
+const view = new URLSearchParams(/^#\d+$/.test(location.hash) ? `table=${location.hash.slice(1)}` : location.hash.slice(1));
+
+function remember(name, value) {
+  if (value === "") view.delete(name); else view.set(name, value);
+  const told = view.toString();
+  history.replaceState(null, "", told ? `#${told}` : location.pathname + location.search);
+}
+
+function open(index) {
+  fill(data.cells[index]);
+  panel.showModal();
+  panel.scrollTop = 0;
+  remember("cell", unpacked(data.cells[index]).exact);
+}
+
+panel.addEventListener("close", () => remember("cell", ""));
 
 document.addEventListener("click", (event) => {
   const chosen = event.target.closest("[data-cell]");
   if (chosen && data) {
-    fill(data.cells[Number(chosen.dataset.cell)]);
-    panel.showModal();
-    panel.scrollTop = 0;
+    open(Number(chosen.dataset.cell));
   } else if (event.target === panel) {
     panel.close(); // a click beside the panel
   }
@@ -192,6 +214,8 @@ const picker = document.getElementById("picker");
 function pick(index) {
   grids.forEach((grid, i) => { grid.style.display = i === index ? "" : "none"; });
   picker.querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
+  picker.querySelectorAll("select").forEach((select) => { select.value = String(index); });
+  remember("table", index ? String(index + 1) : "");
   hint();
 }
 
@@ -211,8 +235,7 @@ if (grids.length > 1) {
   }
   picker.hidden = false;
   document.documentElement.classList.add("picked");
-  // #3 opens the third table
-  const wanted = Number(location.hash.slice(1)) || 1;
+  const wanted = Number(view.get("table")) || 1;
   pick(Math.min(Math.max(wanted, 1), grids.length) - 1);
 }
 
@@ -242,6 +265,7 @@ function line(cell, index) {
 
 function sortBy(column, header) {
   const down = header.getAttribute("aria-sort") === "ascending";
+  remember("sort", `${down ? "-" : ""}${column + 1}`);
   for (const other of long.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", down ? "descending" : "ascending");
   const key = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent;
@@ -259,6 +283,8 @@ function filter() {
     count += row.hidden ? 0 : 1;
   });
   document.getElementById("shown").textContent = `${count} of ${lines.length}`;
+  remember("filter", words.value.trim());
+  remember("state", state.value);
 }
 
 if (long) {
@@ -273,6 +299,16 @@ if (long) {
   document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
   words.addEventListener("input", filter);
   state.addEventListener("change", filter);
+  words.value = view.get("filter") || "";
+  state.value = view.get("state") || "";
+  if (state.selectedIndex < 0) state.value = "";
   filter();
+  const sorted = Number(view.get("sort")) || 0;
+  const header = long.tHead.rows[0].cells[Math.abs(sorted) - 1];
+  for (let turn = 0; header && turn < (sorted < 0 ? 2 : 1); turn += 1) sortBy(Math.abs(sorted) - 1, header);
+}
+if (data && view.get("cell")) {
+  const found = data.cells.findIndex((cell) => unpacked(cell).exact === view.get("cell"));
+  if (found >= 0) open(found);
 }
 hint();
