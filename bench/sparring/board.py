@@ -44,7 +44,7 @@ def bundled() -> dict[str, Path]:
 
 
 def find_board(name: str) -> Board:
-    """A board by path (folder or suite file), by its folder's name below `leaderboards`, or bundled.
+    """A board by path (folder or suite file), by its folder below `leaderboards` (`single-pixel/quick`), or bundled.
 
     Raises:
         BadInput: there is none; names the nearest.
@@ -52,14 +52,14 @@ def find_board(name: str) -> Board:
     path = Path(name)
     if path.is_file():
         path = _folder_of(path)
-    for folder in (path, BOARDS_FOLDER / name):
+    for folder, called in ((path, path.resolve().name), (BOARDS_FOLDER / name, name.rstrip("/"))):
         if (folder / SUITE_FILE).is_file():
-            return Board(folder.resolve().name, folder, folder / SUITE_FILE)
+            return Board(called, folder, folder / SUITE_FILE)
     if name in bundled():
         return Board(name, BOARDS_FOLDER / name, bundled()[name])
     if path.is_dir():
         raise BadInput(f"the folder '{name}' has no {SUITE_FILE}")
-    here = {p.parent.name for p in BOARDS_FOLDER.glob(f"*/{SUITE_FILE}")}
+    here = {p.parent.relative_to(BOARDS_FOLDER).as_posix() for p in BOARDS_FOLDER.rglob(SUITE_FILE)}
     known = sorted(here | set(bundled()))
     raise BadInput(f"there is no board '{name}'{near_miss(name, known)} (known: {', '.join(known) or 'none'})")
 
