@@ -3,6 +3,7 @@ rendered says what they say."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -72,8 +73,13 @@ def stale_renderings(folder: Path, board: Board) -> Iterator[str]:
         path = folder / name
         if not path.is_file():
             yield f"{name} is not there; 'sparring leaderboard render {folder}' makes it"
-        elif path.read_bytes() != render(board).encode():
+        elif _but_figures(path.read_bytes()) != _but_figures(render(board).encode()):
             yield f"{name} does not say what the records say; 'sparring leaderboard render {folder}' renews it"
+
+
+def _but_figures(content: bytes) -> bytes:
+    """Without drawings, whose numbers stand in the tables: another version of matplotlib draws other paths."""
+    return re.sub(rb'<figure class="curve".*?</figure>', b"", content, flags=re.DOTALL)
 
 
 def _answered(record: Record | None) -> bool:

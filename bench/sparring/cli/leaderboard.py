@@ -26,13 +26,16 @@ def command() -> None:
 
 @command.command("render")
 @click.argument("board")
-@click.option("--format", "form", type=click.Choice(["latex", "csv", "parquet"]), help="only this, to --out or printed")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="file that --format writes")
+@click.option(
+    "--format", "form", type=click.Choice(["latex", "csv", "parquet", "svg"]), help="only this, to --out or printed"
+)
+@click.option("--out", type=click.Path(path_type=Path), help="file that --format writes; of svg the folder")
 def render(board: str, form: str | None, out: Path | None) -> None:
     """Write README.md, table.csv and index.html of BOARD, a folder or a name, from its records alone.
 
     The suite says which cells there should be, and their order. Where one of its plugins is not installed, or there is
-    no suite, the records alone say what there is. LaTeX tables need the package booktabs, Parquet needs pyarrow.
+    no suite, the records alone say what there is. LaTeX tables need the package booktabs, Parquet needs pyarrow; svg
+    writes a file for each curve over epsilon or poison fraction.
     """
     from sparring.catalogue import discover
     from sparring.journal import open_results
@@ -62,8 +65,12 @@ def _export(board: Board, form: str, out: Path | None) -> None:
     from sparring.leaderboard.parquet import parquet
     from sparring.leaderboard.table_csv import table_csv
 
-    if form == "parquet" and out is None:
-        raise BadInput("Parquet is no text; name a file with --out")
+    if form in ("parquet", "svg") and out is None:
+        raise BadInput(f"{form} is not printed; name a {'file' if form == 'parquet' else 'folder'} with --out")
+    if form == "svg":
+        assert out is not None
+        _draw(board, out)
+        return
     try:
         content = parquet(board) if form == "parquet" else {"latex": latex, "csv": table_csv}[form](board).encode()
     except ModuleNotFoundError as error:
@@ -75,6 +82,23 @@ def _export(board: Board, form: str, out: Path | None) -> None:
         replace_if_changed(out, [content])
     except OSError as error:
         raise BadInput(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _draw(board: Board, folder: Path) -> None:
+    from sparring.atomic import replace_if_changed
+    from sparring.leaderboard.curves import curves
+    from sparring.leaderboard.figures import file_name, svg
+
+    drawn = curves(board)
+    if not drawn:
+        raise BadInput("no attack of this board was run with several epsilons or poison fractions")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for curve in drawn:
+            replace_if_changed(folder / file_name(curve), [svg(curve, page=False).encode()])
+    except OSError as error:
+        raise BadInput(f"cannot write {folder}: {error.strerror or error}") from error
+    click.echo(f"Written: {len(drawn)} figures to {folder}")
 
 
 @command.command("merge")

@@ -16,6 +16,8 @@ from markupsafe import Markup
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
+from sparring.leaderboard.curves import curves
+from sparring.leaderboard.figures import svg
 from sparring.leaderboard.heat import heat
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.page_data import PageData
@@ -67,6 +69,7 @@ def page(board: Board) -> str:
         paper_headings=HEADINGS,
         paper_meaning=MEANING,
         summaries=summary_tables(board),
+        figures=_figures(board),
         grids=[_grid(table, index) for table in board.tables],
         states=[state.value for state in State if board.counts.get(state)],
         tiles=_tiles(board),
@@ -77,6 +80,15 @@ def page(board: Board) -> str:
         counted=wording.counted,
         left_out=board.names.left_out,
     )
+
+
+def _figures(board: Board) -> list[tuple[str, list[tuple[str, Markup]]]]:
+    """(data set and victim, [(caption, SVG)])."""
+    found: dict[str, list[tuple[str, Markup]]] = {}
+    for curve in curves(board):
+        caption = f"{curve.attack}: {curve.metric} over {curve.axis}"
+        found.setdefault(curve.place, []).append((caption, Markup(svg(curve, page=True))))
+    return list(found.items())
 
 
 def _template_text(name: str) -> str:
