@@ -146,6 +146,14 @@ def test_numbers_that_got_worse_fail_against_what_was(made: Path, board: Path) -
     assert "3 numbers are worse or lost" in told.output
 
 
+def test_the_committed_boards_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their records are of the code and the suites that are here, and what is rendered says what they say."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    told = sparring("leaderboard", "check")
+    assert told.exit_code == 0, told.output
+    assert told.output.count(": sound") >= 4
+
+
 def test_a_board_renders_to_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     """The order of sets differs from process to process: a rendering must not depend on it."""
     committed = Path(__file__).parents[2] / "leaderboards" / "robust-features"

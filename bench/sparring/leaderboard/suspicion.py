@@ -37,7 +37,12 @@ def suspicions(table: Table) -> list[Suspicion]:
     """All of one data set and victim."""
     evasions = [cell for cell in table.distinct if cell.evasion and cell.scored and ROBUST in cell.metrics]
     found = [each for check in _OF_EVASIONS for each in check(evasions)]
-    return [*found, *_only_oblivious(table), *(each for cell in table.distinct for each in _of_cell(cell))]
+    return [
+        *found,
+        *_only_oblivious(table),
+        *_few_repetitions(table),
+        *(each for cell in table.distinct for each in _of_cell(cell)),
+    ]
 
 
 def _black_box_beats_white_box(cells: Sequence[TableCell]) -> Iterator[Suspicion]:
@@ -117,6 +122,17 @@ def _only_oblivious(table: Table) -> Iterator[Suspicion]:
                 f"no attack on {base} knows of it: that says nothing about attackers who do (Tramèr et al. 2020)",
                 tuple(found["oblivious"]),
             )
+
+
+def _few_repetitions(table: Table) -> Iterator[Suspicion]:
+    scored = [cell for cell in table.distinct if cell.scored]
+    if len(scored) > 1 and all(cell.scored == 1 for cell in scored):
+        yield Suspicion(
+            "few-repetitions",
+            "one repetition: no difference between these numbers has an interval, and no order is claimed (Colas et al. "
+            "2018)",
+            (scored[0],),
+        )
 
 
 def _of_cell(cell: TableCell) -> Iterator[Suspicion]:

@@ -112,6 +112,13 @@ def test_a_surrogate_of_the_victims_kind(surrogate: str, raised: bool) -> None:
     assert ("surrogate-is-victim" in warned(made.model_copy(update={"cell": cell}))) == raised
 
 
+def test_one_repetition_of_several_cells() -> None:
+    alone = [made for made in (*cells("a", 0.5, GRADIENTS), *cells("b", 0.4, GRADIENTS)) if made.cell.repetition == 0]
+    assert "no order is claimed" in warned(*alone)["few-repetitions"]
+    assert not warned(alone[0]), "there is nothing to compare"
+    assert not warned(*cells("a", 0.5, GRADIENTS), alone[1])
+
+
 def test_suspicions_stand_in_every_rendering() -> None:
     board = aggregate([*cells("pgd", 0.5, GRADIENTS), *cells("square", 0.3, QUERIES)])
     assert "**black-box-beats-white-box**" in markdown(board)
