@@ -129,8 +129,7 @@ def _few_repetitions(table: Table) -> Iterator[Suspicion]:
     if len(scored) > 1 and all(cell.scored == 1 for cell in scored):
         yield Suspicion(
             "few-repetitions",
-            "one repetition: no difference between these numbers has an interval, and no order is claimed (Colas et al. "
-            "2018)",
+            "one repetition: no difference between these numbers has an interval, and no order is claimed",
             (scored[0],),
         )
 
