@@ -163,6 +163,28 @@ def test_page_of_a_thousand_cells_is_small_and_quick() -> None:
 
 
 @needs_chromium
+def test_five_thousand_cells_are_small_and_can_be_used_within_two_seconds(tmp_path: Path) -> None:
+    """The better of two loads, as the browser counts: until the script has run, sorted once and opened a cell."""
+    found = aggregate(realistic(tuple(f"net-{number}" for number in range(31)), repetitions=3), metrics=INFO)
+    assert found.expected > 5000
+    text = page(found)
+    assert len(text) < 3_000_000
+    script = """
+      document.querySelectorAll('#long th button')[5].click();
+      document.querySelector('#long tbody button').click();
+      document.body.dataset.took = performance.now();
+    """
+    took = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        shown = after(text, tmp_path / str(number), script)
+        told = re.search(r'data-took="([0-9.]+)"', shown)
+        assert told is not None, "the script ran to its end"
+        took.append(float(told[1]) / 1000)
+    assert min(took) < 2, took
+
+
+@needs_chromium
 def test_script_runs_under_its_policy_and_shows_one_table_at_a_time(tmp_path: Path) -> None:
     seen = after(page(board()), tmp_path)
     assert seen[seen.index("<body") : seen.index("<footer")].count('aria-pressed="true"') == 1
