@@ -148,6 +148,7 @@ def test_help_imports_no_command(sparring):
         "run",
         "plan",
         "explain",
+        "verify",
         "leaderboard",
         "list",
         "info",
