@@ -1,12 +1,11 @@
-"""Which metrics a board has whose suite names none: those that need not be named, so that others leave its keys alone."""
+"""Which metrics a board has whose suite names none: those that need not be named."""
 
 from __future__ import annotations
-
-from zoo import ZOO
 
 from sparring.blueprint import Blueprint
 from sparring.catalogue import discover
 from sparring.suite import expand, suite_from_selectors
+from zoo import ZOO
 
 ASKED_FOR = """
 from dataclasses import replace
