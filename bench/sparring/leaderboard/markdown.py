@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.gallery import gallery
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown_papers import markdown_papers
 from sparring.leaderboard.markdown_summary import markdown_summary
@@ -147,6 +148,9 @@ def _details(board: Board) -> Iterator[str]:
     if answers := predictions(board):
         items = [f"- {' × '.join(_place(found.cell, board.names))}: {_answers(found)}" for found in answers]
         yield _folded("Poisoned models that collapsed, and onto which classes", items)
+    if shown := gallery(board):
+        items = [f"- {code(found.title)}, {escaped(found.place)}: [picture]({found.path})" for found in shown]
+        yield _folded("Pictures: clean, attacked, the difference magnified, Grad-CAM", items)
     if board.problems or board.strays:
         items = [f"- {escaped(problem)}" for problem in board.problems]
         if board.strays:

@@ -18,6 +18,7 @@ from sparring.leaderboard import wording
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
 from sparring.leaderboard.curves import curves
 from sparring.leaderboard.figures import svg
+from sparring.leaderboard.gallery import LARGEST_PAGE, gallery
 from sparring.leaderboard.heat import heat
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.page_data import PageData
@@ -41,15 +42,7 @@ class Shown:
 
 
 def page(board: Board) -> str:
-    """All of index.html: the same bytes for the same board."""
-    index = {id(cell): i for i, cell in enumerate(board.cells)}
-    script = Markup(_template_text("page.js"))
-    filters = {
-        "printable": wording.printable,
-        "breakable": _breakable,
-        "attack": board.names.attack,
-        "plugin": board.names.plugin,
-    }
+    """All of index.html: the same bytes for the same board. At most `LARGEST_PAGE` of them with pictures."""
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -57,29 +50,47 @@ def page(board: Board) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= filters
-    return environment.from_string(_template_text("page.html.j2")).render(
-        board=board,
-        most=f"{DETAILED:,}",
-        style=Markup(_template_text("page.css")),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_embedded(PageData(board).as_json() if board.detailed else None),
-        papers=[(heading(found), found.table.reading, list(paper_rows(found, board.names))) for found in board.papers],
-        paper_headings=HEADINGS,
-        paper_meaning=MEANING,
-        summaries=summary_tables(board),
-        figures=_figures(board),
-        grids=[_grid(table, index) for table in board.tables],
-        states=[state.value for state in State if board.counts.get(state)],
-        tiles=_tiles(board),
-        facts=wording.facts(board.provenances),
-        silent=wording.silent_cells(board),
-        warned=wording.warned_cells(board),
-        symbols={state.value: symbol for state, symbol in wording.SYMBOLS.items() if board.counts.get(state)},
-        counted=wording.counted,
-        left_out=board.names.left_out,
-    )
+    environment.filters |= {
+        "printable": wording.printable,
+        "breakable": _breakable,
+        "attack": board.names.attack,
+        "plugin": board.names.plugin,
+    }
+    template, shown = environment.from_string(_template_text("page.html.j2")), _shown_on(board)
+    bare = template.render(shown, gallery=gallery(board))
+    if not board.pictures:
+        return bare
+    return template.render(shown, gallery=gallery(board, LARGEST_PAGE - len(bare.encode())))
+
+
+def _shown_on(board: Board) -> dict[str, Any]:
+    """All that the template shows, but for the pictures."""
+    index = {id(cell): i for i, cell in enumerate(board.cells)}
+    script = Markup(_template_text("page.js"))
+    return {
+        "board": board,
+        "most": f"{DETAILED:,}",
+        "style": Markup(_template_text("page.css")),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "data": _embedded(PageData(board).as_json() if board.detailed else None),
+        "papers": [
+            (heading(found), found.table.reading, list(paper_rows(found, board.names))) for found in board.papers
+        ],
+        "paper_headings": HEADINGS,
+        "paper_meaning": MEANING,
+        "summaries": summary_tables(board),
+        "figures": _figures(board),
+        "grids": [_grid(table, index) for table in board.tables],
+        "states": [state.value for state in State if board.counts.get(state)],
+        "tiles": _tiles(board),
+        "facts": wording.facts(board.provenances),
+        "silent": wording.silent_cells(board),
+        "warned": wording.warned_cells(board),
+        "symbols": {state.value: symbol for state, symbol in wording.SYMBOLS.items() if board.counts.get(state)},
+        "counted": wording.counted,
+        "left_out": board.names.left_out,
+    }
 
 
 def _figures(board: Board) -> list[tuple[str, list[tuple[str, Markup]]]]:

@@ -141,6 +141,14 @@ function fill(packed) {
     const heads = ["metric", "mean ± std", "each repetition", "for the defender"];
     body.append(heading("Metrics"), table(heads, metricRows(cell), [1, 2]), ...definitions(cell));
   }
+  const pictures = document.querySelectorAll(`.gallery [data-of="${data.cells.indexOf(packed)}"]`);
+  for (const found of pictures) {
+    const copy = found.cloneNode(true);
+    copy.className = "panel-picture";
+    const about = copy.querySelector("img");
+    body.append(heading("Pictures"), copy);
+    if (about) body.append(make("p", { class: "where", text: about.title }));
+  }
   body.append(heading("Repetitions"), table(["state", "cell"], entryRows(cell)));
   for (const entry of cell.entries.filter((found) => found.traceback)) {
     const summary = make("summary", { text: `Traceback of ${entry.id}` });
