@@ -80,9 +80,7 @@ class Pictures:
     def of(self, keys: Mapping[str, str]) -> dict[str, Picture]:
         """Those that show what is recorded now, by cell. `keys`: cell id -> key of its record."""
         return {
-            picture.line.cell: picture
-            for key, picture in self.by_key.items()
-            if keys.get(picture.line.cell) == key
+            picture.line.cell: picture for key, picture in self.by_key.items() if keys.get(picture.line.cell) == key
         }
 
     def save(self, pictures: Mapping[str, Picture], keys: Mapping[str, str]) -> None:

@@ -28,9 +28,9 @@ MOST = 40
 def command(board: str, patterns: tuple[str, ...], count: int, cache: Path | None) -> None:
     """Draw cells of BOARD: images clean and attacked (or poisoned), the difference magnified, and Grad-CAM on both.
 
-    Pictures lie in the board's folder, results/pictures/<SHA-256>.png, with an index; 'sparring leaderboard render' puts
-    them on the page. What is missing in the store of a cell's stages is computed first. Pictures of cells whose records
-    changed are removed. Exit code 0: all were drawn; 1: some could not be; 2: bad input.
+    Pictures lie in the board's folder, results/pictures/<SHA-256>.png, with an index; 'sparring leaderboard render'
+    puts them on the page. What is missing in the store of a cell's stages is computed first. Pictures of cells whose
+    records changed are removed. Exit code 0: all were drawn; 1: some could not be; 2: bad input.
 
     \b
     sparring pictures digits --cell 'cnn/pgd*eps*0.2*/none/r0' --cell 'cnn/badnets*/none/r0'
@@ -87,7 +87,9 @@ def _drawn(plan: Plan, chosen: Chosen, cells: list[Cell], store: Path, count: in
     shop = Workshop(Store(store), chosen.catalogue, "cpu")
     goals = {plan.goals[cell.id].key: cell for cell in cells}
     drawn: dict[str, Picture] = {}
-    for key, outcome in SerialEngine().run(Graph(plan.stages_of(cells), list(goals)), execute, settings, lambda _: None):
+    for key, outcome in SerialEngine().run(
+        Graph(plan.stages_of(cells), list(goals)), execute, settings, lambda _: None
+    ):
         cell = goals[key]
         try:
             if isinstance(outcome, Broken):

@@ -50,7 +50,7 @@ def gallery(board: Board, room: int = 0) -> list[Shown]:
             Shown(
                 cell=index,
                 title=f"{board.names.attack(cell.attack)} × {board.names.plugin(cell.defence)}",
-                place=f"{board.names.plugin(cell.dataset)} · {board.names.plugin(cell.victim)}, repetition {repetition}",
+                place=f"{' · '.join(map(board.names.plugin, (cell.dataset, cell.victim)))}, repetition {repetition}",
                 about=wording.printable(picture.line.about),
                 path=f"results/{FOLDER}/{picture.line.digest}.png",
                 uri=uri if fits else "",

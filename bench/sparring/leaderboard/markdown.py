@@ -7,6 +7,7 @@ from typing import Final
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.gallery import gallery
+from sparring.leaderboard.headline import headline
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown_papers import markdown_papers
 from sparring.leaderboard.markdown_summary import markdown_summary
@@ -28,8 +29,9 @@ def markdown(board: Board) -> str:
         f"# {escaped(board.title or 'Leaderboard')}",
         *([escaped(board.description)] if board.description else []),
         _coverage(board),
-        *markdown_papers(board),
+        *_short(board),
         *markdown_summary(board),
+        *markdown_papers(board),
         *(block for table in board.tables for block in _table(table)),
         _reading(board),
         *_details(board),
@@ -48,6 +50,17 @@ def _coverage(board: Board) -> str:
         f"[index.html](index.html) has {behind}, [table.csv](table.csv) the numbers as data.",
     ]
     return " ".join(line for line in lines if line)
+
+
+def _short(board: Board) -> Iterator[str]:
+    lines = [
+        f"- **{escaped(told.about)}**: {f'**{escaped(told.best)}** ' if told.best else ''}{escaped(told.text)}"
+        for told in headline(board)
+    ]
+    if lines:
+        yield "## In short"
+        yield "\n".join(lines)
+        yield "Beyond chance: the 95 % interval of the paired difference over repetitions leaves out 0."
 
 
 def _table(table: Table) -> Iterator[str]:
