@@ -26,7 +26,7 @@ class TransferMatrix:
 
     Attributes:
         attack: its label without the surrogate.
-        surrogates, victims: selectors, in the order of the board.
+        surrogates, victims: selectors, in the order of the board's victims.
         cells: by (surrogate, victim).
         untouched: by victim, the cell without an attack, where there is one.
         direct: by victim, the same attack made on the victim itself, where the board has it.
@@ -54,14 +54,18 @@ def transfer_matrices(board: Board) -> list[TransferMatrix]:
 def _matrix(
     board: Board, dataset: str, attack: str, defence: str, cells: Mapping[tuple[str, str], TableCell]
 ) -> TransferMatrix:
+    victims = tuple(dict.fromkeys(victim for _, victim in cells))
+    order = {victim: i for i, victim in enumerate(victims)}  # what is both stands on the diagonal
     some = next(iter(cells.values()))
     near = [cell for cell in board.cells if cell.dataset == dataset and cell.base == some.base]
     return TransferMatrix(
         dataset=dataset,
         attack=attack,
         defence=defence,
-        surrogates=tuple(dict.fromkeys(surrogate for surrogate, _ in cells)),
-        victims=tuple(dict.fromkeys(victim for _, victim in cells)),
+        surrogates=tuple(
+            sorted({surrogate for surrogate, _ in cells}, key=lambda s: (s not in order, order.get(s, 0), s))
+        ),
+        victims=victims,
         cells=cells,
         untouched={cell.victim: cell for cell in near if cell.attack == "none"},
         direct={cell.victim: cell for cell in near if _is_direct(cell, some)},

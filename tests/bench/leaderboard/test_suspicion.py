@@ -73,6 +73,16 @@ def test_an_attack_without_bounds_that_leaves_some() -> None:
     assert not warned(*cells("pgd[epsilon=0.9]", 0.9, GRADIENTS, epsilon=0.9))
 
 
+def test_a_guard_that_answers_at_random() -> None:
+    oblivious = cells("pgd", 0.6, GRADIENTS, defence="noisy@oblivious")
+    averaged = {"gradient-queries": 160.0, "forward-queries": 160.0}
+    told = warned(*oblivious, *cells("pgd", 0.4, averaged, defence="noisy@adaptive"))
+    assert "averaged 8 draws a query" in told["randomised-predictions"]
+    assert not warned(*oblivious, *cells("pgd", 0.4, GRADIENTS, defence="noisy@adaptive")), "the guard does not vary"
+    longer = {"gradient-queries": 47.0, "forward-queries": 47.0}
+    assert not warned(*oblivious, *cells("pgd", 0.4, longer, defence="noisy@adaptive")), "it stopped later"
+
+
 def test_a_guard_that_nobody_knew_of() -> None:
     oblivious = cells("pgd", 0.5, GRADIENTS, defence="jpeg@oblivious")
     assert "no attack on jpeg knows of it" in warned(*oblivious)["only-oblivious"]
