@@ -55,6 +55,7 @@ def _matrix(
     board: Board, dataset: str, attack: str, defence: str, cells: Mapping[tuple[str, str], TableCell]
 ) -> TransferMatrix:
     victims = tuple(dict.fromkeys(victim for _, victim in cells))
+    surrogates = {surrogate for surrogate, _ in cells}
     order = {victim: i for i, victim in enumerate(victims)}  # what is both stands on the diagonal
     some = next(iter(cells.values()))
     near = [cell for cell in board.cells if cell.dataset == dataset and cell.base == some.base]
@@ -62,9 +63,7 @@ def _matrix(
         dataset=dataset,
         attack=attack,
         defence=defence,
-        surrogates=tuple(
-            sorted({surrogate for surrogate, _ in cells}, key=lambda s: (s not in order, order.get(s, 0), s))
-        ),
+        surrogates=tuple(sorted(surrogates, key=lambda label: (order.get(label, len(order)), label))),
         victims=victims,
         cells=cells,
         untouched={cell.victim: cell for cell in near if cell.attack == "none"},

@@ -58,6 +58,14 @@ def test_noise_that_does_as_much() -> None:
     assert not warned(*noise, *cells("pgd", 0.8, GRADIENTS, norm="l2"))
 
 
+def test_noise_in_front_of_a_guard_counts_for_both_ways_of_attacking_it() -> None:
+    noise = cells("noise", 0.8, NOTHING, defence="jpeg")
+    adaptive = cells("pgd", 0.8, GRADIENTS, defence="jpeg@adaptive")
+    assert "noise-as-good" in warned(*noise, *cells("pgd", 0.5, GRADIENTS, defence="jpeg@oblivious"), *adaptive)
+    better = cells("pgd", 0.4, GRADIENTS, defence="jpeg@adaptive")
+    assert not warned(*noise, *cells("pgd", 0.5, GRADIENTS, defence="jpeg@oblivious"), *better)
+
+
 def test_a_larger_budget_that_does_less() -> None:
     small = cells("pgd[epsilon=0.1,steps=9]", 0.5, GRADIENTS)
     larger = cells("pgd[epsilon=0.3,steps=9]", 0.7, GRADIENTS, epsilon=0.3)
