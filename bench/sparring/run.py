@@ -102,7 +102,8 @@ class Run:
     ) -> Generator[tuple[str, StageOutcome], None, None]:
         if goals:  # starting processes takes longer than everything else
             graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=goals)
-            yield from engine.run(graph, execute, self.settings, watch)
+            with Store(self.settings.store).in_use():
+                yield from engine.run(graph, execute, self.settings, watch)
 
     def _note(self, record: Record, cell: Cell, tally: Tally) -> None:
         self.results.append(record)
