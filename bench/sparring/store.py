@@ -225,6 +225,7 @@ class Store:
             temporary = f".{key}.{secrets.token_hex(8)}.tmp"
             try:
                 name = f"{key}.{_write_file(folder, temporary, arrays, meta)}.{suffix}"
+                _make_newest(folder, temporary, _versions(folder, f"{key}.", suffix))
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with suppress(OSError):
@@ -379,6 +380,13 @@ def _versions(folder: int, prefix: str, suffix: str | None = None) -> list[_Vers
                     status = entry.stat(follow_symlinks=False)
                     found.append(_Version(status.st_mtime_ns, entry.name, status.st_size))
     return sorted(found, key=lambda version: (version.modified, version.name))
+
+
+def _make_newest(folder: int, name: str, others: list[_Version]) -> None:
+    """Date a file after all `others`, also when the clock was set back since they were written."""
+    now = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+    if others and others[-1].modified >= now:
+        os.utime(name, ns=(now, others[-1].modified + 1), dir_fd=folder, follow_symlinks=False)
 
 
 def _sweep(folder: int) -> None:

@@ -12,7 +12,7 @@ from conftest import User, records
 
 pytestmark = pytest.mark.e2e
 
-TRICKS = ["nothing", "speak", "unsettle", "fail", "hang", "leave", "hog"]
+TRICKS = ["nothing", "speak", "unsettle", "split", "garble", "fail", "hang", "leave", "hog"]
 SUITE = """
 datasets: [{digits: {limit_train: 200, limit_test: 60}}]
 victims: [means, 'means[broken=true]', {logistic: {epochs: 2}}]
@@ -40,7 +40,7 @@ def outcomes(folder: Path) -> dict[str, dict[str, str]]:
 
 def test_hostile_plugins_break_their_own_cells_only(user: User) -> None:
     user.install("sparring-hostile", HOSTILE)
-    calm = user.board("calm", SUITE.replace("HOW", "[nothing, speak, unsettle]"))
+    calm = user.board("calm", SUITE.replace("HOW", "[nothing, speak, unsettle, split]"))
     user.sparring("run", "calm", "--engine", "serial", "--cache", "calm-cache", code=1, TAMED="1")
     folder = user.board("wild", SUITE.replace("HOW", f"[{', '.join(TRICKS)}]"))
     user.counts()
