@@ -194,6 +194,16 @@ class Run:
         )
 
     def _use(self, kind: Kind, selection: Selection) -> PluginUse:
+        """What a record says of a plugin; made once for all records."""
+        if (kind, selection) not in self._uses:
+            self._uses[kind, selection] = self._described_use(kind, selection)
+        return self._uses[kind, selection]
+
+    @cached_property
+    def _uses(self) -> dict[tuple[Kind, Selection], PluginUse]:
+        return {}
+
+    def _described_use(self, kind: Kind, selection: Selection) -> PluginUse:
         entry = self.catalogue.entry(kind, selection.name)
         return PluginUse(
             selector=str(selection),

@@ -31,7 +31,7 @@ folder_option = click.option(
 )
 
 
-class Amount(click.ParamType):
+class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """A number with one of some units."""
 
     def __init__(self, name: str, units: Mapping[str, float]) -> None:
