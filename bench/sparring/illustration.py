@@ -190,8 +190,8 @@ def png(shown: Illustration) -> bytes:
         (f"difference\n× {shown.magnified:.3g}", difference, None, ()),
     ]
     places = ("clean", shown.kind)
-    for place, images, look in zip(places, (shown.before, shown.after), shown.looks, strict=False):
-        rows.append((f"{shown.how},\n{place}", images, look, ()))
+    for place, seen, heat in zip(places, (shown.before, shown.after), shown.looks, strict=False):
+        rows.append((f"{shown.how},\n{place}", seen, heat, ()))
     count = len(shown.before)
     with context({}), context({"font.size": 8}):
         figure = Figure(figsize=(1.05 + 0.92 * count, 1.12 * len(rows)), dpi=DOTS, layout="constrained")

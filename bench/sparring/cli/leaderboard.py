@@ -145,10 +145,11 @@ def merge(board: str, folders: tuple[Path, ...]) -> None:
 
 def _merge_pictures(results: Results, folders: tuple[Path, ...]) -> int:
     """Take the pictures of what is recorded now; returns how many were not what their index says."""
-    from sparring.pictures import Pictures
+    from sparring.pictures import Picture, Pictures
 
     keys = {cell: record.key for cell, record in results.by_cell.items()}
-    taken, bad = {}, 0
+    taken: dict[str, Picture] = {}
+    bad = 0
     for other in folders:
         found = Pictures(other / "results")
         for problem in found.problems:
