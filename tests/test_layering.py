@@ -58,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
     "graph": {"stage"},
     "engine": {"graph", "stage", "store"},
     # from records alone
-    "leaderboard": {"atomic", "cell", "exclusion", "journal", "record", "stage", "threat"},
+    "leaderboard": {"atomic", "cell", "exclusion", "journal", "pictures", "record", "stage", "threat"},
 }
 """Module, or package, of the core: all of the core that it may import at run time."""
 
