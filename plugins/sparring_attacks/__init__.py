@@ -24,6 +24,7 @@ from sparring_attacks import (
     hand_placed_pixel,
     hop_skip_jump,
     jacobsen_pixel,
+    jsma,
     label_flip,
     mi_fgsm,
     none,
@@ -81,6 +82,7 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         hop_skip_jump.SPEC,
         sign_opt.SPEC,
         geoda.SPEC,
+        jsma.SPEC,
     )
 
 
