@@ -67,7 +67,7 @@ def attacked(context) -> Callable[..., tuple[Tensor, MeteredModel]]:
         allowed = None if stated.query_budget is None else stated.query_budget * len(x)
         view = MeteredModel(model, spec.needs, allowed, attack=spec.name)
         aux = Aux(goal_labels=(y + 1) % model.classes)
-        made = spec.load(spec.params(**params)).perturb(view, x, y, stated, aux, context(seed))
+        made = spec.load(spec.params(**params)).perturb(view, x, y, stated, aux, context())
         return made, view
 
     return run
@@ -286,14 +286,8 @@ def test_as_strong_as_art_by_hand_with_as_many_queries(victim, right, attacked, 
     start = np.stack([noise[(decided != int(label)).argmax()] for label in y])
     theirs = torch.tensor(art_by_hand(module.SPEC.name, estimator, x.numpy(), np.eye(10)[y], start))
     np.random.set_state(state)  # noqa: NPY002
-    ours, view = attacked(
-        module.SPEC,
-        victim,
-        x,
-        y,
-        ThreatModel(query_budget=max(Asked.rows // len(x), 300 * (module is simba))),
-        **params,
-    )
+    queries = 300 if module is simba else Asked.rows // len(x)  # SimBA ends by itself, after 150 pairs at most
+    ours, view = attacked(module.SPEC, victim, x, y, ThreatModel(query_budget=queries), **params)
     assert view.meter.gradient == 0
     assert success(victim, ours, y) >= success(victim, theirs, y) - 0.02
     assert success(victim, ours, y) > 0.8
@@ -354,7 +348,7 @@ def test_a_small_query_budget_is_kept(victim, right, attacked, module, queries) 
     assert made.shape == x.shape
 
 
-@pytest.mark.parametrize("module", [fab, ead, jsma, simba, *DECISION_BASED], ids=lambda module: module.SPEC.name)
+@pytest.mark.parametrize("module", [fab, ead, simba, *DECISION_BASED], ids=lambda module: module.SPEC.name)
 def test_what_ends_up_beyond_epsilon_is_left_as_it_was(victim, right, attacked, module) -> None:
     x, y = right[0][:8], right[1][:8]
     norm = module.SPEC.threat.norm
