@@ -117,7 +117,8 @@ def members(preset: str, norm: Norm, epsilon: float, classes: int, x: Tensor) ->
 
 def affordable(team: list[Member], query_budget: int | None) -> list[Member]:
     """The members, in their order, that `query_budget` evaluations per image pay for."""
-    left, kept = float("inf") if query_budget is None else query_budget, []
+    left = float("inf") if query_budget is None else query_budget
+    kept: list[Member] = []
     for member in team:
         if member.cost <= left:
             kept.append(member)
