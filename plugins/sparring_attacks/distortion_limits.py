@@ -31,4 +31,5 @@ def distance(x_adv: Tensor, x: Tensor, norm: Norm) -> Tensor:
     change = (x_adv.double() - x.double()).abs()
     if norm is Norm.L0:
         return change.amax(dim=1).flatten(1).count_nonzero(dim=1).double()
-    return change.flatten(1).norm(dim=1, p=2 if norm is Norm.L2 else float("inf"))
+    lengths: Tensor = change.flatten(1).norm(dim=1, p=2 if norm is Norm.L2 else float("inf"))
+    return lengths

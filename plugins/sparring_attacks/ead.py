@@ -44,8 +44,7 @@ class ElasticNet:
     which none was found are left as they are.
 
     A step costs two forward and one gradient evaluation per image; where searches are ended early, about a fifth of the
-    steps are taken. A query budget lowers the steps, down to
-    `FEWEST_STEPS`, then the searches.
+    steps are taken. A query budget lowers the steps, down to `FEWEST_STEPS`, then the searches.
     """
 
     def __init__(self, params: Params) -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     steps: int = param(100, "projections of one run", at_least=1)
-    backward: float = param(0.9, "where a step ends that found an example, between the image (0) and it (1)", above=0)
+    backward: float = param(
+        0.9, "where a step ends that found an example, between the image (0) and it (1)", above=0, at_most=1
+    )
     batch_size: int = param(512, "images attacked at a time", at_least=1)
 
 
@@ -32,8 +34,7 @@ class FastAdaptiveBoundary:
     adversarial (Croce & Hein 2020, algorithm 1). The nearest example found is the result; with an epsilon, examples
     farther away have failed, and these images are left as they are.
 
-    A step costs two forward and K gradient evaluations per image of K classes. A query budget lowers the
-    steps.
+    A step costs two forward and K gradient evaluations per image of K classes. A query budget lowers the steps.
     """
 
     def __init__(self, params: Params) -> None:

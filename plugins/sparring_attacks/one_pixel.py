@@ -30,7 +30,8 @@ class OnePixel:
     """Changes as many pixels as epsilon says (L0). A candidate is a place and a value per channel for each of them;
     its fitness the probability of the true (targeted: wanted) label. Stops at the first generation whose best one
     reaches the aim, and returns the best one in any case (Su et al. 2019, section 3; the paper: 400 candidates, 100
-    generations).
+    generations). torchattacks makes children from the best candidate and with a random scale of 0.5 to 1, where the
+    paper makes them from a random one with 0.5 (_differential_evolution.py, `strategy` and `mutation`).
 
     Asks for the population in every generation and once before, and for the best one after each. A query budget
     lowers the generations, then the population.
