@@ -53,7 +53,7 @@ LAYERS: dict[str, set[str]] = {
     "store": {"data", "tensors"},
     "media": {"atomic", "data", "tensors"},
     "record": {"stage"},
-    "journal": {"atomic", "media", "record"},
+    "journal": {"atomic", "media", "record", "uncollected"},
     # runs stages without knowing what they are
     "graph": {"stage"},
     "engine": {"graph", "stage", "store"},

@@ -49,6 +49,8 @@ def find_board(name: str) -> Board:
     Raises:
         BadInput: there is none; names the nearest.
     """
+    if "\0" in name:
+        raise BadInput("the name of a board holds a zero byte")
     path = Path(name)
     if path.is_file():
         path = _folder_of(path)

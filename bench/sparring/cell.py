@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from sparring.stored_file import StoredFile
@@ -29,9 +30,9 @@ class Selection:
         return f"{self.name}[{inside}]" if inside else self.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One frozen point of the product.
+    """One frozen point of the product. Its names are made once: planning asks for them again and again.
 
     Attributes:
         threat: when and goal, and of the other fields those that the attack reads.
@@ -46,7 +47,7 @@ class Cell:
     repetition: int
     usual: ThreatModel = field(default=ThreatModel(), compare=False, repr=False)
 
-    @property
+    @cached_property
     def attack_label(self) -> str:
         """The attack as a selector with its threat fields among its parameters: `pgd[epsilon=0.1,steps=20]`."""
         usual = self.usual.stated() | {"adaptive": self.threat.adaptive}
@@ -55,14 +56,14 @@ class Cell:
         text = ",".join(f"{k}={v}" for k, v in inside.items())
         return f"{self.attack.name}[{text}]" if text else self.attack.name
 
-    @property
+    @cached_property
     def defence_label(self) -> str:
         """The defence, with `@adaptive` or `@oblivious` where the threat model says whether a guard is known."""
         if self.threat.adaptive is None:
             return str(self.defence)
         return f"{self.defence}@{'adaptive' if self.threat.adaptive else 'oblivious'}"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """`dataset/victim/attack/defence/r0`: unique within a board, readable, and what `--only` matches."""
         parts = (str(self.dataset), str(self.victim), self.attack_label, self.defence_label, f"r{self.repetition}")

@@ -37,15 +37,17 @@ class CellStages:
     ) -> None:
         self.blueprint = blueprint
         self.cell = cell
-        self.victim = Plugged(Kind.VICTIM, cell.victim)
-        self.attack = Plugged(Kind.ATTACK, cell.attack)
-        self.defence = Plugged(Kind.DEFENCE, cell.defence)
+        self.victim = blueprint.plugged(Kind.VICTIM, cell.victim)
+        self.attack = blueprint.plugged(Kind.ATTACK, cell.attack)
+        self.defence = blueprint.plugged(Kind.DEFENCE, cell.defence)
         self.victim_spec = blueprint.catalogue.victim(cell.victim.name)
         self.attack_spec = blueprint.catalogue.attack(cell.attack.name)
         self.defence_spec = blueprint.catalogue.defence(cell.defence.name)
         self.attack_acts = self.attack_spec.acts if attack_acts is None else attack_acts
         self.defence_acts = self.defence_spec.acts if defence_acts is None else defence_acts
-        self.data_name = str(cell.dataset)
+        self.data_name = blueprint.text(cell.dataset)
+        self.victim_name = blueprint.text(cell.victim)
+        self.defence_name = blueprint.text(cell.defence)
         self.settings = blueprint.suite.evaluation
 
     # what acts where
@@ -82,8 +84,8 @@ class CellStages:
         return self.blueprint.add(
             StageName.LOAD,
             f"load {dataset}",
-            plugins={"dataset": Plugged(Kind.DATASET, dataset)},
-            seed=self.blueprint.seed("load", str(dataset)),
+            plugins={"dataset": self.blueprint.plugged(Kind.DATASET, dataset)},
+            seed=self.blueprint.seed("load", self.blueprint.text(dataset)),
             settings={"attacker_val": splits.attacker_val, "defender_clean": splits.defender_clean},
         )
 
@@ -100,10 +102,10 @@ class CellStages:
             plugins["reinforcer"] = self.defence
         return self.blueprint.add(
             StageName.PRETRAIN,
-            f"pretrain {self.cell.victim} on {external}, r{self.cell.repetition}",
+            f"pretrain {self.victim_name} on {external}, r{self.cell.repetition}",
             inputs={"data": self.load(external)},
             plugins=plugins,
-            seed=self.blueprint.seed("pretrain", str(external), str(self.cell.victim), self.cell.repetition),
+            seed=self.blueprint.seed("pretrain", str(external), self.victim_name, self.cell.repetition),
         )
 
     def surrogates(self) -> dict[str, Stage]:
@@ -122,9 +124,9 @@ class CellStages:
         """The attack, the attacks it builds on, and the victims of its surrogates."""
         plugins = {"attack": self.attack}
         for name in self.attack_spec.plugins:
-            plugins[f"attack.{name}"] = Plugged(Kind.ATTACK, getattr(self.cell.attack.params, name))
+            plugins[f"attack.{name}"] = self.blueprint.plugged(Kind.ATTACK, getattr(self.cell.attack.params, name))
         for name in self.attack_spec.surrogates:
-            plugins[f"surrogate.{name}"] = Plugged(Kind.VICTIM, getattr(self.cell.attack.params, name))
+            plugins[f"surrogate.{name}"] = self.blueprint.plugged(Kind.VICTIM, getattr(self.cell.attack.params, name))
         return plugins
 
     def poison(self) -> Stage | None:
@@ -152,7 +154,7 @@ class CellStages:
         inputs = {"data": self.data} | _present(poison=self.poison())
         return self.blueprint.add(
             StageName.SANITISE,
-            f"sanitise {self.cell.defence} against {self.cell.attack_label} on {self._where}",
+            f"sanitise {self.defence_name} against {self.cell.attack_label} on {self._where}",
             inputs=inputs,
             plugins={"defence": self.defence},
             seed=self._seed("sanitise", self.cell.defence.name),
@@ -173,11 +175,11 @@ class CellStages:
             plugins["attack"] = self.attack
         return self.blueprint.add(
             StageName.FIT,
-            f"fit {self.cell.victim} on {self._where}",
+            f"fit {self.victim_name} on {self._where}",
             inputs=inputs,
             plugins=plugins,
             threat=self.cell.threat if corrupts else None,
-            seed=self._seed("fit", str(self.cell.victim)),
+            seed=self._seed("fit", self.victim_name),
             settings={"trial": trial} if self.trials > 1 else {},
         )
 
@@ -186,7 +188,7 @@ class CellStages:
             return None
         return self.blueprint.add(
             StageName.INSPECT,
-            f"inspect {self.cell.victim} by {self.cell.defence} on {self._where}",
+            f"inspect {self.victim_name} by {self.defence_name} on {self._where}",
             inputs={"data": self.data, "model": self.fit(trial)},
             plugins=self._model_plugins() | {"defence": self.defence},
             seed=self._seed("inspect", self.cell.defence.name),
@@ -198,7 +200,7 @@ class CellStages:
             return self.fit(trial)
         return self.blueprint.add(
             StageName.REPAIR,
-            f"repair {self.cell.victim} by {self.cell.defence} on {self._where}",
+            f"repair {self.victim_name} by {self.defence_name} on {self._where}",
             inputs={"data": self.data, "model": self.fit(trial)} | _present(finding=self.inspect(trial)),
             plugins=self._model_plugins() | {"defence": self.defence},
             seed=self._seed("repair", self.cell.defence.name),
@@ -225,7 +227,7 @@ class CellStages:
             plugins |= self._guarded_plugins() if threat.adaptive else self._model_plugins()
         return self.blueprint.add(
             StageName.PERTURB,
-            f"perturb {self.cell.attack_label} against {self.cell.victim} on {self._where}",
+            f"perturb {self.cell.attack_label} against {self.victim_name} on {self._where}",
             inputs=inputs,
             plugins=plugins,
             threat=threat,
@@ -268,7 +270,7 @@ class CellStages:
             inputs |= _present(poison=self.poison(), sanitise=self.sanitise(trial))
         return self.blueprint.add(
             StageName.PREDICT,
-            f"predict {of} by {self.cell.victim} on {self._where}",
+            f"predict {of} by {self.victim_name} on {self._where}",
             inputs=inputs,
             plugins=self._guarded_plugins() if guarded else self._model_plugins(),
             seed=self._seed("predict", of),
@@ -283,7 +285,7 @@ class CellStages:
         inputs = {"data": self.data, "model": self.model(0)} | _present(poison=self.poison(), sanitise=self.sanitise(0))
         return self.blueprint.add(
             StageName.PROJECT,
-            f"project {self.cell.victim} on {self._where}",
+            f"project {self.victim_name} on {self._where}",
             inputs=inputs,
             plugins=self._model_plugins(),
             seed=self._seed("project"),
@@ -301,7 +303,7 @@ class CellStages:
             return None
         return self.blueprint.add(
             StageName.DETECT,
-            f"detect by {self.cell.defence} on {self._where}",
+            f"detect by {self.defence_name} on {self._where}",
             inputs={"data": self.data, "model": self.model(0)} | _present(source=attacked),
             plugins=self._guarded_plugins() | {"defence": self.defence},
             seed=self._seed("detect", self.cell.defence.name),
@@ -313,7 +315,7 @@ class CellStages:
             return None
         return self.blueprint.add(
             StageName.CERTIFY,
-            f"certify by {self.cell.defence} on {self._where}",
+            f"certify by {self.defence_name} on {self._where}",
             inputs={"data": self.data, "model": self.model(0)},
             plugins=self._guarded_plugins() | {"defence": self.defence},
             seed=self._seed("certify", self.cell.defence.name),

@@ -63,7 +63,7 @@ def _computed(
         threads=settings.threads,
     )
     try:
-        with untouched_randomness(), _own_settings(settings.threads):
+        with untouched_randomness(), _own_settings(settings.threads), _one_process():
             _seed_globals(stage.seed)
             product = STAGE_FUNCTIONS[stage.name](stage, shop, ctx)
     except BaseException:
@@ -91,6 +91,17 @@ def _done(stage: Stage, meta: Mapping[str, Any], *, cached: bool) -> Done:
     return Done(
         key=stage.key, name=stage.name, label=stage.label, value=value, seconds=float(meta["seconds"]), cached=cached
     )
+
+
+@contextmanager
+def _one_process() -> Iterator[None]:
+    """Ends copies of this process that the block forked and let run on: else each would answer for the stage."""
+    home = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != home:
+            os._exit(0)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ a bad line is named and left out, and the good ones stay.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from pydantic import ValidationError
 from sparring import media
 from sparring.atomic import replace_if_changed, sync_folder
 from sparring.record import Record
+from sparring.uncollected import uncollected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,7 +207,7 @@ class Results:
         self._seen = self._stamp()
         self.by_cell, self.by_key, self.problems = {}, {}, []
         others = sorted(p for p in self.folder.glob("*.jsonl") if p.name not in (CELLS, JOURNAL))
-        with _uncollected():
+        with uncollected():
             for path in (*others, self.folder / CELLS, self.folder / JOURNAL):
                 if path.is_file():  # keeps devices and pipes out
                     self._read_file(path)
@@ -396,19 +396,6 @@ def _locked(path: Path) -> int | None:
 
 def _unwritable(folder: Path, error: OSError) -> ResultsUnwritable:
     return ResultsUnwritable(f"cannot write results in {folder}: {error.strerror or error}")
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: records have no cycles, and walking 100,000 of them again and again takes
-    four times as long as reading them."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def canonical_json(value: Any) -> str:
         ValueError: NaN or infinity.
         TypeError: a value that is neither JSON, nor an enum, a tuple, a selection or a dataclass of such.
     """
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def plain(value: Any) -> Any:
@@ -41,3 +41,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(v) for v in value]
     raise TypeError(f"{type(value).__name__} cannot be part of a key")
+
+
+# What is JSON already, the encoder walks by itself; `plain` is asked about the rest.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=plain)

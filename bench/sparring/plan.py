@@ -14,6 +14,7 @@ from sparring.errors import BadInput, near_miss
 from sparring.exclusion import glob_match
 from sparring.stage import DOERS, Stage, StageName
 from sparring.suite import Suite, expand
+from sparring.uncollected import uncollected
 
 if TYPE_CHECKING:
     from sparring.catalogue import Catalogue
@@ -81,15 +82,16 @@ def make_plan(suite: Suite, catalogue: Catalogue, versions: Mapping[str, str] | 
     Raises:
         BadInput: no cell is left to run; says why, with the reasons counted.
     """
-    cells = expand(suite, catalogue)
     blueprint = Blueprint(suite, catalogue, versions)
     objections: dict[str, tuple[str, ...]] = {}
     goals: dict[str, Stage] = {}
-    for cell in cells:
-        if against := reasons(cell, catalogue):
-            objections[cell.id] = against
-        else:
-            goals[cell.id] = blueprint.goal(cell)
+    with uncollected():
+        cells = expand(suite, catalogue)
+        for cell in cells:
+            if against := reasons(cell, catalogue):
+                objections[cell.id] = against
+            else:
+                goals[cell.id] = blueprint.goal(cell)
     if not goals:
         counted = Counter(reason for against in objections.values() for reason in against)
         listed = "; ".join(f"{reason} ({count} of {len(cells)})" for reason, count in counted.most_common())

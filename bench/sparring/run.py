@@ -102,7 +102,8 @@ class Run:
     ) -> Generator[tuple[str, StageOutcome], None, None]:
         if goals:  # starting processes takes longer than everything else
             graph = Graph(stages=self.plan.stages_of(self.todo.to_run), goals=goals)
-            yield from engine.run(graph, execute, self.settings, watch)
+            with Store(self.settings.store).in_use():
+                yield from engine.run(graph, execute, self.settings, watch)
 
     def _note(self, record: Record, cell: Cell, tally: Tally) -> None:
         self.results.append(record)
@@ -193,6 +194,16 @@ class Run:
         )
 
     def _use(self, kind: Kind, selection: Selection) -> PluginUse:
+        """What a record says of a plugin; made once for all records."""
+        if (kind, selection) not in self._uses:
+            self._uses[kind, selection] = self._described_use(kind, selection)
+        return self._uses[kind, selection]
+
+    @cached_property
+    def _uses(self) -> dict[tuple[Kind, Selection], PluginUse]:
+        return {}
+
+    def _described_use(self, kind: Kind, selection: Selection) -> PluginUse:
         entry = self.catalogue.entry(kind, selection.name)
         return PluginUse(
             selector=str(selection),

@@ -14,6 +14,7 @@ import numpy as np
 from sparring import media
 from sparring.journal import JOURNAL, read_records
 from sparring.leaderboard.board import RENDERERS
+from sparring.pictures import INDEX, Pictures
 from sparring.plan import outdated
 from sparring.record import NotApplicable, Record, Scored
 
@@ -47,6 +48,20 @@ def problems_of_records(results: Results) -> Iterator[str]:
             yield f"{results.folder.name}/{media.FOLDER}/{path.name}, which a record names, is not there"
         elif media.digest(np.fromfile(path, dtype=np.uint8)) != name:
             yield f"{results.folder.name}/{media.FOLDER}/{path.name} is not what its name says"
+    yield from problems_of_pictures(results)
+
+
+def problems_of_pictures(results: Results) -> Iterator[str]:
+    """Pictures that are not what the index says, that show what is no longer recorded, or that nothing names."""
+    found = Pictures(results.folder)
+    yield from found.problems
+    shown = found.of({cell: record.key for cell, record in results.by_cell.items()})
+    current = {id(picture) for picture in shown.values()}
+    if old := [picture.line.cell for picture in found.by_key.values() if id(picture) not in current]:
+        yield f"pictures of records that have changed: {_named(old)}; 'sparring pictures' draws them again"
+    named = {f"{picture.line.digest}.png" for picture in found.by_key.values()}
+    if unnamed := [path.name for path in found.folder.glob("*") if path.name not in named | {INDEX}]:
+        yield f"{results.folder.name}/{found.folder.name} has files that its index does not name: {_named(unnamed)}"
 
 
 def problems_of_coverage(plan: Plan, results: Results) -> Iterator[str]:

@@ -26,6 +26,7 @@ from sparring.tensors import MalformedTensors, header_of, tensors_in, write_tens
 
 ARTIFACT, CHECKPOINT = "safetensors", "checkpoint"
 MAPPED_FROM = 1 << 20  # bytes; below it one read is cheaper than a mapping, and costs no file descriptor
+LOCK = ".lock"
 STALE = 24 * 3600.0  # seconds after which a temporary file belongs to nobody
 _NAME = re.compile(rf"([0-9a-f]{{64}})\.([0-9a-f]{{64}})\.({ARTIFACT}|{CHECKPOINT})")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -44,6 +45,10 @@ class StoreFull(StoreProblem):
     """The disk is full, or a quota or file size limit is reached."""
 
 
+class StoreInUse(StoreProblem):
+    """Others use the folder, so that nothing may be removed from it."""
+
+
 class Damaged(RuntimeError):
     """An artifact's file is not what was written. The message names it; the file is already removed."""
 
@@ -59,6 +64,25 @@ class Artifact:
 
     arrays: Arrays
     meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a store.
+
+    Attributes:
+        key: of its stage.
+        path: where it lies.
+        size: in bytes.
+        written: when, in seconds since 1970.
+        checkpoint: whether it is that of an unfinished stage, and no artifact.
+    """
+
+    key: str
+    path: Path
+    size: int
+    written: float
+    checkpoint: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +168,52 @@ class Store:
                 total += sum(version.size for version in _versions(folder, ""))
         return total
 
+    def entries(self) -> Iterator[Entry]:
+        """All artifacts and checkpoints, in the order of their keys. Their bytes are not looked at."""
+        for name in self._folders():
+            with self._folder(name) as folder:
+                found = _versions(folder, "")
+            for version in sorted(found, key=lambda version: version.name):
+                key, _, suffix = version.name.split(".")
+                path = self.root / name / version.name
+                yield Entry(key, path, version.size, version.modified / 1e9, suffix == CHECKPOINT)
+
+    def label(self, entry: Entry) -> str:
+        """What the stage of an artifact is called, "fit cnn on digits, r0"; "" where its file does not say."""
+        with suppress(FileNotFoundError, MalformedTensors), self._content_of(entry) as data:
+            return str(header_of(data).meta.get("meta", {}).get("label", ""))
+        return ""
+
+    def whole(self, entry: Entry) -> bool:
+        """Whether a file's bytes are those that were written. A damaged one stays where it is.
+
+        Raises:
+            FileNotFoundError: it is gone by now.
+        """
+        with self._content_of(entry) as data:
+            return hashlib.sha256(data).hexdigest() == entry.path.name.split(".")[1]
+
+    def remove(self, entry: Entry) -> None:
+        """Remove one file, which may be gone. For who holds the store `alone`."""
+        with self._explained(), suppress(FileNotFoundError), self._folder(_prefix(entry.key)) as folder:
+            os.unlink(entry.path.name, dir_fd=folder)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep `alone` out while the block runs; waits for one that is under way. Many may use a store at a time."""
+        with self._lock(exclusive=False):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else uses the store while the block runs.
+
+        Raises:
+            StoreInUse: somebody does. StoreUnwritable: the folder cannot be written to.
+        """
+        with self._lock(exclusive=True):
+            yield
+
     def checkpoints(self, key: str) -> StageCheckpoints:
         """Where the stage with this key keeps its checkpoints until its artifact is saved."""
         return StageCheckpoints(self, key)
@@ -155,6 +225,7 @@ class Store:
             temporary = f".{key}.{secrets.token_hex(8)}.tmp"
             try:
                 name = f"{key}.{_write_file(folder, temporary, arrays, meta)}.{suffix}"
+                _make_newest(folder, temporary, _versions(folder, f"{key}.", suffix))
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with suppress(OSError):
@@ -191,6 +262,38 @@ class Store:
         if header.meta.get("key") != key:
             raise MalformedTensors("it belongs to another key")
         return Artifact(tensors_in(data, header), header.meta["meta"])
+
+    @contextmanager
+    def _content_of(self, entry: Entry) -> Iterator[bytes | mmap.mmap]:
+        with self._folder(_prefix(entry.key)) as folder:
+            descriptor = _open_regular(folder, entry.path.name)
+        with os.fdopen(descriptor, "rb") as file:
+            yield _content(file, os.fstat(descriptor).st_size)
+
+    @contextmanager
+    def _lock(self, *, exclusive: bool) -> Iterator[None]:
+        """Hold the store's lock, where the system has such; it ends with this process, however that ends."""
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        with self._explained():
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StoreInUse(f"a run is using the artifact store {self.root}") from None
+        except OSError:  # a network file system without locks
+            if exclusive:
+                os.close(descriptor)
+                raise StoreInUse(f"the file system of {self.root} cannot say whether a run uses it") from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def _newest(self, key: str, suffix: str) -> _Version | None:
         try:
@@ -277,6 +380,13 @@ def _versions(folder: int, prefix: str, suffix: str | None = None) -> list[_Vers
                     status = entry.stat(follow_symlinks=False)
                     found.append(_Version(status.st_mtime_ns, entry.name, status.st_size))
     return sorted(found, key=lambda version: (version.modified, version.name))
+
+
+def _make_newest(folder: int, name: str, others: list[_Version]) -> None:
+    """Date a file after all `others`, also when the clock was set back since they were written."""
+    now = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+    if others and others[-1].modified >= now:
+        os.utime(name, ns=(now, others[-1].modified + 1), dir_fd=folder, follow_symlinks=False)
 
 
 def _sweep(folder: int) -> None:

@@ -5,7 +5,6 @@ Which plugins and parameters there are is for the catalogue to say; `sparring.su
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, get_args
@@ -13,26 +12,16 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from sparring.amounts import BYTES, SECONDS, amount
 from sparring.errors import BadInput, Step, near_miss
-
-_AMOUNT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*")
-_SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 def _seconds(value: Any) -> Any:
-    return _amount(value, _SECONDS) if isinstance(value, str) else value
+    return amount(value, SECONDS) if isinstance(value, str) else value
 
 
 def _bytes(value: Any) -> Any:
-    return int(_amount(value, _BYTES)) if isinstance(value, str) else value
-
-
-def _amount(text: str, units: dict[str, Any]) -> float:
-    match = _AMOUNT.fullmatch(text)
-    if match is None or match.group(2) not in units:
-        raise ValueError(f"should be a number with one of the units {', '.join(units)}")
-    return float(match.group(1)) * float(units[match.group(2)])
+    return int(amount(value, BYTES)) if isinstance(value, str) else value
 
 
 class _Part(BaseModel):

@@ -55,6 +55,16 @@ def _nothing(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any
     return {"ran": True}
 
 
+def _meet(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
+    """Which worker runs it, by the variable that it was started with; waits until so many have begun such a stage."""
+    worker = os.environ["WORKER"]
+    (settings.store / f"met-{worker}").touch()
+    while len(list(settings.store.glob("met-*"))) < mine["workers"]:
+        time.sleep(0.02)
+    time.sleep(mine["seconds"])
+    return {"worker": worker}
+
+
 def _print(mine: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
     print("a plugin prints" * 1000, flush=True)
     os.write(1, b"and so does C code\n" * 1000)

@@ -149,6 +149,7 @@ def test_help_imports_no_command(sparring):
         "plan",
         "explain",
         "verify",
+        "pictures",
         "leaderboard",
         "list",
         "info",

@@ -125,7 +125,7 @@ def test_every_flipped_bit_is_seen(store: Store) -> None:
     (file,) = files(store)
     good = file.read_bytes()
     rng = random.Random(0)
-    for bit in rng.sample(range(len(good) * 8), 300):
+    for bit in rng.sample(range(len(good) * 8), 1000):
         bad = bytearray(good)
         bad[bit // 8] ^= 1 << bit % 8
         file.write_bytes(bad)
@@ -217,6 +217,20 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
             Store(root).prepare()
         with pytest.raises(StoreUnwritable, match=str(root)):
             Store(root).save(KEY, {}, {})
+
+
+def test_the_last_one_saved_counts_also_when_the_clock_was_set_back(store: Store) -> None:
+    for turn in range(3):
+        store.save(KEY, {}, {"turn": turn})
+        store.checkpoints(OTHER).write({"turn": np.array(turn)})
+        assert store.load(KEY).meta == {"turn": turn}
+        read = store.checkpoints(OTHER).read()
+        assert read is not None
+        assert read["turn"] == turn
+        assert len(files(store)) == 2
+        ahead = time.time() + 3600 * (3 - turn)
+        for file in files(store):
+            os.utime(file, (ahead, ahead))
 
 
 WRITER = """

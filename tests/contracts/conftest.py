@@ -34,6 +34,11 @@ def lying_plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def masking_plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield from _joined(tmp_path_factory.mktemp("site"), "sparring-masking-plugins", "masking_plugins")
+
+
+@pytest.fixture(scope="module")
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CellBench:
     """Runs cells with the plugins of the fixture that the test module names as `PLUGINS`."""
     request.getfixturevalue(request.module.PLUGINS)

@@ -12,6 +12,7 @@ from sparring import __version__
 from sparring.cell import Selection
 from sparring.contracts import Context
 from sparring.data import ArrayDataset
+from sparring.leaderboard.aggregate import aggregate
 from sparring.plugin import Kind
 from sparring.record import unpack_bits
 from sparring.stage import StageName
@@ -228,6 +229,8 @@ def test_a_randomised_guard_attacked_obliviously_and_adaptively(bench: CellBench
     # an average over 8 draws costs 8 queries
     assert oblivious["gradient-queries"] == 10
     assert adaptive["gradient-queries"] == 10 * EVALUATION.expectation
+    (told,) = [found for found in aggregate(board.records.values()).suspicions if found.id == "randomised-predictions"]
+    assert "averaged 8 draws" in told.message
     assert len(board.all_stages(StageName.FIT)) == 1
 
 

@@ -99,7 +99,7 @@ class User:
         """Run a command to its end, which must be `code`."""
         begun = time.monotonic()
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=400)
         assert process.returncode == code, out + err
         assert "Traceback (most recent" not in out + err
         found = SUMMARY.search(out)

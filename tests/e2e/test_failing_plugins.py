@@ -12,7 +12,7 @@ from conftest import User, records
 
 pytestmark = pytest.mark.e2e
 
-TRICKS = ["nothing", "speak", "unsettle", "fail", "hang", "leave", "hog"]
+TRICKS = ["nothing", "speak", "unsettle", "split", "garble", "fail", "hang", "leave", "hog"]
 SUITE = """
 datasets: [{digits: {limit_train: 200, limit_test: 60}}]
 victims: [means, 'means[broken=true]', {logistic: {epochs: 2}}]
@@ -28,6 +28,7 @@ limits: {seconds: 8, memory: 1200MiB}
 exclude:
   - {victim: logistic, attack: "hostile[how=????]"}
   - {victim: logistic, attack: "hostile[how=leave]"}
+  - {victim: logistic, attack: "hostile[how=garble]"}
   - {victim: logistic, attack: "hostile[how=hog]"}
   - {victim: "means[broken*", attack: "hostile*"}
 """
@@ -40,7 +41,7 @@ def outcomes(folder: Path) -> dict[str, dict[str, str]]:
 
 def test_hostile_plugins_break_their_own_cells_only(user: User) -> None:
     user.install("sparring-hostile", HOSTILE)
-    calm = user.board("calm", SUITE.replace("HOW", "[nothing, speak, unsettle]"))
+    calm = user.board("calm", SUITE.replace("HOW", "[nothing, speak, unsettle, split]"))
     user.sparring("run", "calm", "--engine", "serial", "--cache", "calm-cache", code=1, TAMED="1")
     folder = user.board("wild", SUITE.replace("HOW", f"[{', '.join(TRICKS)}]"))
     user.counts()
@@ -52,6 +53,10 @@ def test_hostile_plugins_break_their_own_cells_only(user: User) -> None:
     broken = "means[broken=true]"
     expected = {
         "means/hostile[epsilon=0.25,how=fail]": ("error", "ValueError: no such luck �[31m �"),
+        "means/hostile[epsilon=0.25,how=garble]": (
+            "budget",
+            "RuleBroken: attack hostile returned list; expected a tensor",
+        ),
         "means/hostile[epsilon=0.25,how=hang]": ("timeout", "ran longer than 8 s"),
         "means/hostile[epsilon=0.25,how=leave]": ("killed", "its process exited with status 7"),
         "means/hostile[epsilon=0.25,how=hog]": ("killed", "exceeded the memory limit of 1.2 GiB"),
@@ -64,19 +69,19 @@ def test_hostile_plugins_break_their_own_cells_only(user: User) -> None:
     for name, (kind, error) in failed.items():
         stage = "fit means[broken=true]" if broken in name else "perturb hostile"
         assert found[name]["stage"].startswith(stage)
-        assert ("Traceback" in found[name]["traceback"]) == (kind == "error")
+        assert ("Traceback" in found[name]["traceback"]) == (kind in ("error", "budget"))
         assert error in told.err
 
     # the serial run in which everybody behaved gave the same numbers
     scored = {name: o for name, o in found.items() if o["state"] == "scored"}
     assert scored == {name: o for name, o in outcomes(calm).items() if o["state"] == "scored"}
     tried = user.counts()
-    assert [tried.count(how) for how in ("fail", "hang", "leave", "hog")] == [1, 1, 1, 1]
+    assert [tried.count(how) for how in ("garble", "fail", "hang", "leave", "hog")] == [1] * 5
 
     again = user.sparring("run", "wild", "--engine", "serial", code=1, TAMED="1")
-    assert (again.scored, again.failed, again.cached) == (4, 3, len(scored))
+    assert (again.scored, again.failed, again.cached) == (5, 3, len(scored))
     lines = user.counts()
-    assert [line for line in lines if not line.startswith("fit")] == ["fail", "hang", "hog", "leave"]
+    assert [line for line in lines if not line.startswith("fit")] == ["fail", "garble", "hang", "hog", "leave"]
 
 
 def test_broken_and_doubled_plugins_are_named_and_the_rest_works(user: User) -> None:

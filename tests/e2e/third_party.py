@@ -180,9 +180,8 @@ class Hostile:
         if path := os.environ.get("COUNT"):
             with open(path, "a") as file:
                 file.write(self.how + "\\n")
-        if os.environ.get("TAMED") is None:
-            getattr(self, self.how)()
-        return x
+        made = getattr(self, self.how)() if os.environ.get("TAMED") is None else None
+        return x if made is None else made
 
     def nothing(self):
         pass
@@ -201,6 +200,12 @@ class Hostile:
         torch.set_grad_enabled(False)
         np.seterr(all="raise")
         os.chdir("/")
+
+    def split(self):
+        os.fork()  # and both go on
+
+    def garble(self):
+        return ["these", "are", "no", "images"]
 
     def fail(self):
         raise ValueError("no such luck \\x1b[31m \\udcff")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sparring.catalogue import Catalogue
     from sparring.cell import Cell
+    from sparring.journal import Results
     from sparring.leaderboard.table import Board
 
 
@@ -130,6 +131,7 @@ def merge(board: str, folders: tuple[Path, ...]) -> None:
                     raise BadInput(f"{other} has no records")
                 merged_into(results, found, wanted, merged)
             results.consolidate()
+            bad += _merge_pictures(results, folders)
     except ResultsUnwritable as error:
         raise BadInput(str(error)) from error
     click.echo(f"{merged.new} new, {len(merged.renewed)} renewed, {merged.same} as they were")
@@ -139,6 +141,27 @@ def merge(board: str, folders: tuple[Path, ...]) -> None:
         click.echo(f"not there, or not what its name says: results/media/{name}.safetensors", err=True)
     if merged.conflicts or merged.missing or bad:
         sys.exit(1)
+
+
+def _merge_pictures(results: Results, folders: tuple[Path, ...]) -> int:
+    """Take the pictures of what is recorded now; returns how many were not what their index says."""
+    from sparring.pictures import Picture, Pictures
+
+    keys = {cell: record.key for cell, record in results.by_cell.items()}
+    taken: dict[str, Picture] = {}
+    bad = 0
+    for other in folders:
+        found = Pictures(other / "results")
+        for problem in found.problems:
+            click.echo(f"left out: {problem}", err=True)
+        bad += len(found.problems)
+        taken |= found.of(keys)
+    if taken:
+        try:
+            Pictures(results.folder).save(taken, keys)
+        except OSError as error:
+            raise BadInput(f"cannot write pictures: {error.strerror or error}") from error
+    return bad
 
 
 @command.command("index")

@@ -17,6 +17,8 @@ COMMANDS = {
     "plan": ("plan", "Show what a run would do: cells, stages, reasons, time."),
     "explain": ("explain", "Show the stages and keys of one cell."),
     "verify": ("verify", "Compute some published cells again, and compare."),
+    "pictures": ("pictures", "Draw what attacks did to images, for chosen cells."),
+    "cache": ("cache", "Show, thin out and check the store of artifacts."),
     "leaderboard": ("leaderboard", "Render, check and compare leaderboards."),
     "list": ("list_", "List the installed plugins, and what is wrong with any."),
     "info": ("info", "Explain one plugin: parameters, threat fields, origin, source."),

@@ -91,7 +91,7 @@ def _papers(told: Sequence[suite_file.PaperTable]) -> list[papers.PaperTable]:
             source=paper.source,
             metric=paper.metric,
             error=paper.error,
-            reading=paper.reading,
+            reading=" ".join(paper.reading.split()),
             values=tuple(PaperValue(**value.model_dump()) for value in paper.values),
         )
         for paper in told

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sparring.engine.worker import Outcomes
 
 PAUSES: Final = (0.01, 0.1)  # seconds between two looks for results: right after one, and when none comes
+GPU: Final = "GPU"
 
 
 class Setup(NamedTuple):
@@ -47,7 +48,7 @@ def drive(client: Client, graph: Graph, setup: Setup, window: int, watch: Watch)
     from sparring.engine.worker import StageRunner
 
     run = f"sparring-{uuid.uuid4().hex}"
-    driver = _Driver(client, run, Frontier(graph), window, watch)
+    driver = _Driver(client, run, Frontier(graph), window, watch, _resources(client, setup.settings))
     try:
         client.register_plugin(StageRunner(run, pickle.dumps(tuple(setup)), setup.settings, setup.imports))
     except Exception as problem:
@@ -60,10 +61,27 @@ def drive(client: Client, graph: Graph, setup: Setup, window: int, watch: Watch)
             client.unregister_worker_plugin(run)
 
 
+def _resources(client: Client, settings: WorkerSettings) -> dict[str, float] | None:
+    """What a task takes of its worker: a GPU, where stages run on one and workers say who has some
+    (`dask worker --resources GPU=1`). A resource that nobody has would be waited for for ever."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if settings.device == "cuda" and any(worker["resources"].get(GPU) for worker in workers):
+        return {GPU: 1.0}
+    return None
+
+
 class _Driver:
     """Keeps a window of chains with Dask, and turns what comes back into outcomes."""
 
-    def __init__(self, client: Client, run: str, frontier: Frontier, window: int, watch: Watch) -> None:
+    def __init__(
+        self,
+        client: Client,
+        run: str,
+        frontier: Frontier,
+        window: int,
+        watch: Watch,
+        resources: dict[str, float] | None,
+    ) -> None:
         from distributed import as_completed
 
         self._client = client
@@ -71,6 +89,7 @@ class _Driver:
         self._frontier = frontier
         self._window = window
         self._watch = watch
+        self._resources = resources
         self._pace = Pace(sum(client.nthreads().values()))
         self._flying: dict[str, Bundle] = {}
         self._suspects: deque[Chain] = deque()  # of tasks that were lost with their workers
@@ -115,7 +134,9 @@ class _Driver:
             keys.append(f"stage-{bundle[0][0]:08}-{next(self._serial)}-{self._run}")
             self._flying[keys[-1]] = bundle
             self._stages.update({stage.key: stage for _, chain in bundle for stage in chain.stages})
-        self._completed.update(self._client.map(run_task, tasks, key=keys, priority=-bundles[0][0][0]))
+        self._completed.update(
+            self._client.map(run_task, tasks, key=keys, priority=-bundles[0][0][0], resources=self._resources)
+        )
 
     def _landed(self) -> list[tuple[Bundle, tuple[Outcomes, ...] | BaseException]]:
         """Tasks that came back since the last look, after a pause when there are none.

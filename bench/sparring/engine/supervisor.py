@@ -83,7 +83,7 @@ class Supervisor:
             return Halt(EngineUnavailable(f"the process that runs stages did not start: {error}"))
         try:
             outcome: StageOutcome | Halt = pickle.loads(child.ask(stage.pickled, self._settings))
-            return outcome
+            return outcome if isinstance(outcome, Halt) else _own(stage, outcome)
         except ChildLost as lost:
             return broken(stage, lost.kind, str(lost), lost.output)
         finally:
@@ -112,6 +112,13 @@ class Supervisor:
                 raise ChildLost(FailureKind.KILLED, "the run was stopped", "")
         child.prepare(self._setup)
         return child
+
+
+def _own(stage: Posted, outcome: StageOutcome) -> StageOutcome:
+    """What became of `stage`, unless another stage's outcome came in its place: a process that it left behind wrote."""
+    if outcome.key == stage.key:
+        return outcome
+    return broken(stage, FailureKind.KILLED, "another process answered in its place")
 
 
 class _Child:

@@ -12,7 +12,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from sparring.engine.birth import Nursery
 from sparring.engine.failures import Halt
 from sparring.engine.supervisor import Posted, Supervisor
-from sparring.stage import Broken, StageOutcome, WorkerSettings
+from sparring.stage import Broken, Done, StageOutcome, WorkerSettings
 
 Outcomes = tuple[StageOutcome, ...]
 """Of one chain, up to the first stage that broke."""
@@ -31,6 +31,10 @@ class Task:
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return self.run, self.chains[-1][-1].key
+
+
+class WorkerLeft(RuntimeError):
+    """The worker ended, in good order, before a stage did."""
 
 
 class StageRunner(WorkerPlugin):
@@ -83,6 +87,8 @@ class StageRunner(WorkerPlugin):
                 self._said = time.monotonic()
                 self._worker.log_event(self.name, stage.key)
             outcome = self._supervisor().run(stage)
+            if self._closed and not isinstance(outcome, Done):  # our doing: the driver tries it elsewhere
+                raise WorkerLeft("the worker left while the stage ran")
             if isinstance(outcome, Halt):
                 return outcome
             outcomes.append(outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from sparring.leaderboard.page import page
 from sparring.leaderboard.papers import PaperTable
 from sparring.leaderboard.table import Board, ExpectedCell
 from sparring.leaderboard.table_csv import table_csv
+from sparring.pictures import Pictures
 
 RENDERERS: Final = {"README.md": markdown, "table.csv": table_csv, "index.html": page}
 
@@ -42,7 +44,7 @@ def load_board(
         papers: of the suite.
     """
     found = open_results(folder) if results is None else results
-    return aggregate(
+    board = aggregate(
         found.by_cell.values(),
         expected,
         metrics,
@@ -51,6 +53,8 @@ def load_board(
         papers=papers,
         problems=map(str, found.problems),
     )
+    keys = {cell: record.key for cell, record in found.by_cell.items()}
+    return replace(board, pictures=Pictures(found.folder).of(keys))
 
 
 def write_board(folder: Path, board: Board) -> list[Path]:

@@ -97,9 +97,9 @@ class Shift:
         return self.mean > 0 and not self.none and (self.interval is None or self.interval[0] > 0)
 
 
-def shift(one: TableCell, two: TableCell, metric: str) -> Shift | None:
-    """From `one` to `two`; `None` where they share no repetition."""
-    before, after = _values(one, metric), _values(two, metric)
+def shift(one: TableCell, two: TableCell, metric: str, other: str = "") -> Shift | None:
+    """From `one` to `two`, of which another metric may be compared; `None` where they share no repetition."""
+    before, after = _values(one, metric), _values(two, other or metric)
     shared = sorted(before.keys() & after.keys())
     if not shared:
         return None

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.gallery import gallery
+from sparring.leaderboard.headline import headline
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown_papers import markdown_papers
 from sparring.leaderboard.markdown_summary import markdown_summary
@@ -27,8 +29,9 @@ def markdown(board: Board) -> str:
         f"# {escaped(board.title or 'Leaderboard')}",
         *([escaped(board.description)] if board.description else []),
         _coverage(board),
-        *markdown_papers(board),
+        *_short(board),
         *markdown_summary(board),
+        *markdown_papers(board),
         *(block for table in board.tables for block in _table(table)),
         _reading(board),
         *_details(board),
@@ -47,6 +50,17 @@ def _coverage(board: Board) -> str:
         f"[index.html](index.html) has {behind}, [table.csv](table.csv) the numbers as data.",
     ]
     return " ".join(line for line in lines if line)
+
+
+def _short(board: Board) -> Iterator[str]:
+    lines = [
+        f"- **{escaped(told.about)}**: {f'**{escaped(told.best)}** ' if told.best else ''}{escaped(told.text)}"
+        for told in headline(board)
+    ]
+    if lines:
+        yield "## In short"
+        yield "\n".join(lines)
+        yield "Beyond chance: the 95 % interval of the paired difference over repetitions leaves out 0."
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -147,6 +161,9 @@ def _details(board: Board) -> Iterator[str]:
     if answers := predictions(board):
         items = [f"- {' × '.join(_place(found.cell, board.names))}: {_answers(found)}" for found in answers]
         yield _folded("Poisoned models that collapsed, and onto which classes", items)
+    if shown := gallery(board):
+        items = [f"- {code(found.title)}, {escaped(found.place)}: [picture]({found.path})" for found in shown]
+        yield _folded("Pictures: clean, attacked, the difference magnified, Grad-CAM", items)
     if board.problems or board.strays:
         items = [f"- {escaped(problem)}" for problem in board.problems]
         if board.strays:

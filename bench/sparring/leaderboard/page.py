@@ -18,12 +18,16 @@ from sparring.leaderboard import wording
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
 from sparring.leaderboard.curves import curves
 from sparring.leaderboard.figures import svg
+from sparring.leaderboard.gallery import LARGEST_PAGE, gallery
+from sparring.leaderboard.headline import Sentence, headline
 from sparring.leaderboard.heat import heat
 from sparring.leaderboard.omitted import applicable
-from sparring.leaderboard.page_data import PageData
+from sparring.leaderboard.page_data import PageData, threat_words
 from sparring.leaderboard.page_summary import summary_tables
 from sparring.leaderboard.paper_rows import HEADINGS, MEANING, heading, paper_rows
+from sparring.leaderboard.papers import PaperComparison
 from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
+from sparring.leaderboard.transfer import TransferMatrix, transfer_matrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +45,7 @@ class Shown:
 
 
 def page(board: Board) -> str:
-    """All of index.html: the same bytes for the same board."""
-    index = {id(cell): i for i, cell in enumerate(board.cells)}
-    script = Markup(_template_text("page.js"))
-    filters = {
-        "printable": wording.printable,
-        "breakable": _breakable,
-        "attack": board.names.attack,
-        "plugin": board.names.plugin,
-    }
+    """All of index.html: the same bytes for the same board. At most `LARGEST_PAGE` of them with pictures."""
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -57,29 +53,50 @@ def page(board: Board) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= filters
-    return environment.from_string(_template_text("page.html.j2")).render(
-        board=board,
-        most=f"{DETAILED:,}",
-        style=Markup(_template_text("page.css")),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_embedded(PageData(board).as_json() if board.detailed else None),
-        papers=[(heading(found), found.table.reading, list(paper_rows(found, board.names))) for found in board.papers],
-        paper_headings=HEADINGS,
-        paper_meaning=MEANING,
-        summaries=summary_tables(board),
-        figures=_figures(board),
-        grids=[_grid(table, index) for table in board.tables],
-        states=[state.value for state in State if board.counts.get(state)],
-        tiles=_tiles(board),
-        facts=wording.facts(board.provenances),
-        silent=wording.silent_cells(board),
-        warned=wording.warned_cells(board),
-        symbols={state.value: symbol for state, symbol in wording.SYMBOLS.items() if board.counts.get(state)},
-        counted=wording.counted,
-        left_out=board.names.left_out,
-    )
+    environment.filters |= {
+        "printable": wording.printable,
+        "breakable": _breakable,
+        "wrappable": _wrappable,
+        "attack": board.names.attack,
+        "plugin": board.names.plugin,
+    }
+    template, shown = environment.from_string(_template_text("page.html.j2")), _shown_on(board)
+    bare = template.render(shown, gallery=gallery(board))
+    if not board.pictures:
+        return bare
+    return template.render(shown, gallery=gallery(board, LARGEST_PAGE - len(bare.encode())))
+
+
+def _shown_on(board: Board) -> dict[str, Any]:
+    """All that the template shows, but for the pictures."""
+    index = {id(cell): i for i, cell in enumerate(board.cells)}
+    script, warned = Markup(_template_text("page.js")), wording.warned_cells(board)
+    return {
+        "board": board,
+        "most": f"{DETAILED:,}",
+        "style": Markup(_template_text("page.css")),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "data": _embedded(PageData(board).as_json() if board.detailed else None),
+        "headline": _headline(board),
+        "worrying": [identifier for identifier, _, _ in warned],
+        "papers": [_paper_table(found, board) for found in board.papers],
+        "paper_meaning": MEANING,
+        "summaries": summary_tables(board),
+        "figures": _figures(board),
+        "transfers": [_transfer(found, board, index) for found in transfer_matrices(board)],
+        "choices": _choices(board),
+        "metrics": sorted({name for cell in board.cells for name in cell.metrics}),
+        "grids": [_grid(table, index) for table in board.tables],
+        "states": [state.value for state in State if board.counts.get(state)],
+        "tiles": _tiles(board),
+        "facts": wording.facts(board.provenances),
+        "silent": wording.silent_cells(board),
+        "warned": warned,
+        "symbols": {state.value: symbol for state, symbol in wording.SYMBOLS.items() if board.counts.get(state)},
+        "counted": wording.counted,
+        "left_out": board.names.left_out,
+    }
 
 
 def _figures(board: Board) -> list[tuple[str, list[tuple[str, Markup]]]]:
@@ -98,6 +115,63 @@ def _template_text(name: str) -> str:
 def _breakable(params: tuple[str, ...]) -> Markup:
     """A selector's parameters, escaped, with places where a narrow column may break them."""
     return Markup(re.sub("_", "_<wbr>", str(Markup.escape(wording.printable(", ".join(params))))))
+
+
+def _wrappable(text: str) -> Markup:
+    """Text with labels in it, escaped, with places where a narrow column may break them."""
+    return Markup(re.sub(r"([_,\[])(?=\w)", r"\1<wbr>", str(Markup.escape(wording.printable(text)))))
+
+
+def _headline(board: Board) -> list[tuple[str, list[Sentence]]]:
+    found: dict[str, list[Sentence]] = {}
+    for sentence in headline(board):
+        found.setdefault(sentence.about, []).append(sentence)
+    return list(found.items())
+
+
+def _paper_table(found: PaperComparison, board: Board) -> dict[str, Any]:
+    """What all rows share is said once, above them."""
+    rows = list(paper_rows(found, board.names))
+    differing = [i for i in range(4) if len({row.about[i] for row in rows}) > 1] or [2]
+    return {
+        "title": heading(found),
+        "reading": found.table.reading,
+        "common": [rows[0].about[i] for i in range(4) if i not in differing] if rows else [],
+        "headings": [*(HEADINGS[i] for i in differing), *HEADINGS[4:]],
+        "rows": [([row.about[i] for i in differing], row) for row in rows],
+    }
+
+
+def _transfer(found: TransferMatrix, board: Board, index: Mapping[int, int]) -> dict[str, Any]:
+    """The matrix as the template draws it: no attack, each surrogate, the victim itself."""
+    names = board.names
+    lines: list[tuple[tuple[str, tuple[str, ...]], list[TableCell | None]]] = [
+        (names.plugin_parts(surrogate), [found.cells.get((surrogate, victim)) for victim in found.victims])
+        for surrogate in found.surrogates
+    ]
+    for name, by_victim in (("no attack", found.untouched), ("its own model", found.direct)):
+        if by_victim:
+            lines.append(((name, ()), [by_victim.get(victim) for victim in found.victims]))
+    return {
+        "title": " · ".join((names.plugin(found.dataset), found.attack, names.plugin(found.defence))),
+        "columns": [names.plugin_parts(victim) for victim in found.victims],
+        "rows": [
+            (parts, [None if cell is None else _shown(cell, index[id(cell)], 1) for cell in cells])
+            for parts, cells in lines
+        ],
+    }
+
+
+def _choices(board: Board) -> list[tuple[str, list[str]]]:
+    """What the table of all cells can be narrowed to, by column."""
+    cells, names = board.cells, board.names
+    return [
+        ("Data set", list(dict.fromkeys(cell.dataset for cell in cells))),
+        ("Victim", list(dict.fromkeys(cell.victim for cell in cells))),
+        ("Attack", list(dict.fromkeys(names.attack(cell.attack) for cell in cells))),
+        ("Threat model", list(dict.fromkeys(threat_words(cell.threat) for cell in cells))),
+        ("Defence", list(dict.fromkeys(names.plugin(cell.defence) for cell in cells))),
+    ]
 
 
 def _embedded(data: Any) -> Markup:

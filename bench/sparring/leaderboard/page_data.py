@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.comparison import Compared, Twins
 from sparring.leaderboard.labels import plugin_text
 from sparring.leaderboard.suspicion import Suspicion
 from sparring.leaderboard.table import Board, Entry, State, TableCell
@@ -18,6 +20,24 @@ LARGEST_CONFUSION: Final = 20
 
 LONGEST_TRACEBACK: Final = 4000
 """Characters, the last ones: where the error is."""
+
+
+SIZES: Final = ("epsilon", "poison_fraction", "query_budget")
+"""Threat fields that say how much an attack is allowed."""
+
+
+POOLED: Final = (
+    "places",
+    "attacks",
+    "defences",
+    "threats",
+    "layouts",
+    "stages",
+    "said",
+    "warnings",
+    "provenances",
+    "contrasts",
+)
 
 
 class Pool:
@@ -41,12 +61,12 @@ class PageData:
 
     def __init__(self, board: Board) -> None:
         self.board = board
-        names = ("places", "attacks", "defences", "threats", "layouts", "stages", "said", "warnings", "provenances")
-        self.pools = {name: Pool() for name in names}
+        self.pools = {name: Pool() for name in POOLED}
         self.suspicions: dict[int, list[Suspicion]] = defaultdict(list)
         for suspicion in board.suspicions:
             for cell in suspicion.cells:
                 self.suspicions[id(cell)].append(suspicion)
+        self.twins = Twins(board)
         self.cells = [self._cell(cell) for cell in board.cells]
 
     def as_json(self) -> dict[str, Any]:
@@ -69,13 +89,21 @@ class PageData:
             "p": number["places"]([cell.dataset, cell.victim]),
             "a": number["attacks"]([cell.attack, self.board.names.attack(cell.attack)]),
             "d": number["defences"]([cell.defence, self.board.names.plugin(cell.defence)]),
-            "t": number["threats"]([[name, _threat_text(value)] for name, value in cell.threat.items()]),
+            "t": number["threats"]([threat_words(cell.threat), *_threat_pairs(cell.threat)]),
             "r": wording.cell_text(cell),
             "e": [self._entry(cell, entry) for entry in cell.entries],
             "w": list(dict.fromkeys(warnings)),
             "v": sorted({number["provenances"](wording.facts([record.provenance])) for record in measured}),
         }
-        return found | self._metrics(cell) | _confusion(cell)
+        compared = [self._compared(each) for each in self.twins.compared(cell)]
+        return found | self._metrics(cell) | ({"x": compared} if compared else {}) | _confusion(cell)
+
+    def _compared(self, found: Compared) -> list[Any]:
+        """[metric and against what, number, ends of the 95 % interval]."""
+        percentage = wording.is_percentage(self.board, found.metric)
+        show = wording.percent if percentage else wording.plain
+        ends = [show(_within(found, end) if percentage else end) for end in found.interval or ()]
+        return [self.pools["contrasts"].number([found.metric, found.against]), show(found.mean), *ends]
 
     def _metrics(self, cell: TableCell) -> dict[str, Any]:
         """The layout (names), a text for each, and the single values where there are several repetitions."""
@@ -105,6 +133,23 @@ class PageData:
         ]
         rest = [traceback, "" if entry.id == usual else entry.id]
         return found + (rest if any(rest) else [])
+
+
+def _within(found: Compared, end: float) -> float:
+    """What a share, or the difference of two, can be."""
+    return min(1.0, max(-1.0 if found.against else 0.0, end))
+
+
+def threat_words(threat: Mapping[str, Any]) -> str:
+    """ "inference evasion, white-box, linf, epsilon 0.1": a threat model in a few words."""
+    words = " ".join(str(threat[name]) for name in ("when", "goal") if name in threat) or "no attack"
+    more = [str(threat[name]) for name in ("knowledge", "norm") if name in threat]
+    more += [f"{name.replace('_', ' ')} {_threat_text(threat[name])}" for name in SIZES if name in threat]
+    return ", ".join([words, *more])
+
+
+def _threat_pairs(threat: Mapping[str, Any]) -> list[list[str]]:
+    return [[name, _threat_text(value)] for name, value in threat.items()]
 
 
 def _threat_text(value: Any) -> str:

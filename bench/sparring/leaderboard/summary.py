@@ -70,6 +70,7 @@ class SummaryRow:
         attacks: how many attacks at inference the worst case is over.
         poisons: how many availability attacks on the training set.
         triggers: how many backdoors and targeted attacks on the training set.
+        targeted: how many of these are targeted.
         clean: clean accuracy without an attack, by defence.
         robust: worst-case robust accuracy; higher is better.
         poisoned: the least clean accuracy after poisoning, over the attacks of each repetition; higher is better.
@@ -83,6 +84,7 @@ class SummaryRow:
     attacks: int
     poisons: int
     triggers: int
+    targeted: int = 0
     clean: Mapping[str, Statistic]
     robust: Contest
     poisoned: Contest
@@ -144,6 +146,7 @@ def _row(table: Table) -> SummaryRow:
         attacks=attacks,
         poisons=len({cell.attack for cell in poisons}),
         triggers=len({cell.attack for cell in triggers}),
+        targeted=len({cell.attack for cell in triggers if cell.goal == "targeted"}),
         clean={cell.base: cell.metrics[CLEAN] for cell in untouched},
         robust=contest(_robust(table, attacks)),
         poisoned=contest(_extreme(poisons, CLEAN, min)),

@@ -14,7 +14,7 @@ from typing import Final
 
 from sparring.leaderboard.difference import shift
 from sparring.leaderboard.labels import split_attack
-from sparring.leaderboard.table import Table, TableCell
+from sparring.leaderboard.table import Table, TableCell, split_knowledge
 from sparring.record import Record, Samples, Scored, unpack_bits
 
 ROBUST: Final = "robust-accuracy"
@@ -40,13 +40,14 @@ def suspicions(table: Table) -> list[Suspicion]:
     return [
         *found,
         *_only_oblivious(table),
+        *_randomised(table),
         *_few_repetitions(table),
         *(each for cell in table.distinct for each in _of_cell(cell)),
     ]
 
 
 def _black_box_beats_white_box(cells: Sequence[TableCell]) -> Iterator[Suspicion]:
-    for group in _groups(cells, _budget):
+    for group in _of_one_budget(cells):
         white = min(filter(_white, group), key=_accuracy, default=None)
         for cell in filter(_black, group) if white is not None else ():
             assert white is not None
@@ -61,7 +62,7 @@ def _black_box_beats_white_box(cells: Sequence[TableCell]) -> Iterator[Suspicion
 
 
 def _noise_is_as_good(cells: Sequence[TableCell]) -> Iterator[Suspicion]:
-    for group in _groups(cells, _budget):
+    for group in _of_one_budget(cells):
         noise = min(filter(_blind, group), key=_accuracy, default=None)
         white = min(filter(_white, group), key=_accuracy, default=None)
         if noise is None or white is None:
@@ -122,6 +123,39 @@ def _only_oblivious(table: Table) -> Iterator[Suspicion]:
                 f"no attack on {base} knows of it: that says nothing about attackers who do (Tramèr et al. 2020)",
                 tuple(found["oblivious"]),
             )
+
+
+def _randomised(table: Table) -> Iterator[Suspicion]:
+    """A query of a guard that says it is random is a mean over draws, and each counts: who knows of it pays a whole
+    multiple of what the same attack pays that does not."""
+    ways: dict[tuple[str, str], dict[str, TableCell]] = defaultdict(dict)
+    for cell in table.distinct:
+        base, _, way = cell.defence.rpartition("@")
+        if base and cell.scored and cell.evasion:
+            ways[base, cell.attack][way] = cell
+    draws: dict[str, tuple[int, list[TableCell]]] = {}
+    for (base, _), found in ways.items():
+        if "adaptive" in found and (times := _multiple(found.get("oblivious"), found["adaptive"])) > 1:
+            draws.setdefault(base, (times, []))[1].append(found["adaptive"])
+    for base, (times, cells) in draws.items():
+        yield Suspicion(
+            "randomised-predictions",
+            f"{base} answers at random: attackers who know of it averaged {times} draws a query, and its accuracy is "
+            "that of one draw an image; see that more draws do no more harm (Athalye et al. 2018, section 4.2)",
+            tuple(cells),
+        )
+
+
+def _multiple(oblivious: TableCell | None, adaptive: TableCell) -> int:
+    """How many times as many queries the adaptive attack made, where that is a whole number of times; else 0."""
+    if oblivious is None:
+        return 0
+    for kind in ("gradient-queries", "forward-queries"):
+        less, more = _asked(oblivious, kind), _asked(adaptive, kind)
+        if less > 0:
+            times = round(more / less)
+            return times if abs(more - times * less) <= ROUNDING * more else 0
+    return 0
 
 
 def _few_repetitions(table: Table) -> Iterator[Suspicion]:
@@ -192,9 +226,22 @@ def _groups(cells: Iterable[TableCell], key: Callable[[TableCell], object]) -> I
     return found.values()
 
 
+def _of_one_budget(cells: Iterable[TableCell]) -> Iterator[list[TableCell]]:
+    """Cells that may do equal harm: of a guard those that know of it, and those that do not, each with the attacks that
+    are the same either way, such as noise."""
+    for group in _groups(cells, _budget):
+        ways = dict.fromkeys(_way(cell) for cell in group if _way(cell))
+        for way in ways or [""]:
+            yield [cell for cell in group if _way(cell) in ("", way)]
+
+
+def _way(cell: TableCell) -> str:
+    return split_knowledge(cell.defence)[1]
+
+
 def _budget(cell: TableCell) -> object:
     threat = cell.threat
-    return cell.defence, cell.goal, threat.get("norm"), _epsilon(cell)
+    return cell.base, cell.goal, threat.get("norm"), _epsilon(cell)
 
 
 def _epsilon(cell: TableCell) -> float | None:

@@ -17,6 +17,7 @@ from sparring.stage import FailureKind
 if TYPE_CHECKING:
     from sparring.leaderboard.papers import PaperComparison
     from sparring.leaderboard.suspicion import Suspicion
+    from sparring.pictures import Picture
 
 WAYS: Final[tuple[str, ...]] = ("oblivious", "adaptive")
 """What an attacker at inference knows of a guard: nothing, or all."""
@@ -262,6 +263,7 @@ class Board:
         names: what its renderings call attacks, data sets, victims and defences.
         suspicions: warnings about several cells, or about what their records give away.
         problems: lines that could not be read.
+        pictures: of chosen cells, by the id of the cell.
     """
 
     title: str
@@ -275,6 +277,7 @@ class Board:
     names: Names = field(default_factory=Names)
     suspicions: tuple[Suspicion, ...] = ()
     problems: tuple[str, ...] = ()
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[TableCell, ...]:

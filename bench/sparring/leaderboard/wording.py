@@ -147,7 +147,11 @@ def evasions_text(row: SummaryRow, most: int) -> str:
 
 def poisons_text(row: SummaryRow) -> str:
     """ "3 poisons, 1 backdoor"."""
-    kinds = ((row.poisons, "poison"), (row.triggers, "backdoor"))
+    kinds = (
+        (row.poisons, "poison"),
+        (row.triggers - row.targeted, "backdoor"),
+        (row.targeted, "targeted poison"),
+    )
     return ", ".join(counted(n, noun) for n, noun in kinds if n)
 
 

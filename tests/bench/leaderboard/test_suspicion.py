@@ -58,6 +58,14 @@ def test_noise_that_does_as_much() -> None:
     assert not warned(*noise, *cells("pgd", 0.8, GRADIENTS, norm="l2"))
 
 
+def test_noise_in_front_of_a_guard_counts_for_both_ways_of_attacking_it() -> None:
+    noise = cells("noise", 0.8, NOTHING, defence="jpeg")
+    adaptive = cells("pgd", 0.8, GRADIENTS, defence="jpeg@adaptive")
+    assert "noise-as-good" in warned(*noise, *cells("pgd", 0.5, GRADIENTS, defence="jpeg@oblivious"), *adaptive)
+    better = cells("pgd", 0.4, GRADIENTS, defence="jpeg@adaptive")
+    assert not warned(*noise, *cells("pgd", 0.5, GRADIENTS, defence="jpeg@oblivious"), *better)
+
+
 def test_a_larger_budget_that_does_less() -> None:
     small = cells("pgd[epsilon=0.1,steps=9]", 0.5, GRADIENTS)
     larger = cells("pgd[epsilon=0.3,steps=9]", 0.7, GRADIENTS, epsilon=0.3)
@@ -71,6 +79,16 @@ def test_an_attack_without_bounds_that_leaves_some() -> None:
     assert "survive pgd[epsilon=1]" in told["unbounded-above-chance"]
     assert not warned(*cells("pgd[epsilon=1]", 0.5, GRADIENTS, epsilon=1.0)), "two classes: chance"
     assert not warned(*cells("pgd[epsilon=0.9]", 0.9, GRADIENTS, epsilon=0.9))
+
+
+def test_a_guard_that_answers_at_random() -> None:
+    oblivious = cells("pgd", 0.6, GRADIENTS, defence="noisy@oblivious")
+    averaged = {"gradient-queries": 160.0, "forward-queries": 160.0}
+    told = warned(*oblivious, *cells("pgd", 0.4, averaged, defence="noisy@adaptive"))
+    assert "averaged 8 draws a query" in told["randomised-predictions"]
+    assert not warned(*oblivious, *cells("pgd", 0.4, GRADIENTS, defence="noisy@adaptive")), "the guard does not vary"
+    longer = {"gradient-queries": 47.0, "forward-queries": 47.0}
+    assert not warned(*oblivious, *cells("pgd", 0.4, longer, defence="noisy@adaptive")), "it stopped later"
 
 
 def test_a_guard_that_nobody_knew_of() -> None:

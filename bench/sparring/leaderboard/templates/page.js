@@ -36,9 +36,10 @@ function unpacked(cell) {
   return {
     exact, place, attack: attackShown, defence: defenceShown, metrics,
     result: cell.r,
-    threat: data.threats[cell.t],
+    threat: data.threats[cell.t].slice(1),
     entries: cell.e.map((entry) => unpackedEntry(entry, exact)),
     warnings: cell.w.map((index) => data.warnings[index]),
+    compared: (cell.x || []).map(([contrast, mean, ...ends]) => [...data.contrasts[contrast], mean, ends]),
     confusion: unpackedConfusion(cell.c),
     provenance: cell.v.map((index) => data.provenances[index]),
   };
@@ -78,6 +79,15 @@ function metricRows(cell) {
     const better = { higher: "higher is better", lower: "lower is better" }[direction] || "";
     const label = make("span", { text: name + (unit ? ` (${unit})` : "") });
     return [label, spread, values.join("\u2002"), make("span", { class: "better", text: better })];
+  });
+}
+
+function comparedRows(cell) {
+  const minus = (text) => text.replace("-", "−");
+  return cell.compared.map(([metric, against, mean, ends]) => {
+    const sign = against && !mean.startsWith("-") ? "+" : "";
+    const interval = ends.length ? `${minus(ends[0])} to ${minus(ends[1])}` : "one repetition: not known";
+    return [metric, against || "–", sign + minus(mean), interval];
   });
 }
 
@@ -128,7 +138,9 @@ function fill(packed) {
   close.addEventListener("click", () => panel.close());
   const words = make("div", {}, title, make("p", { text: cell.place.join(" · ") }));
   body.replaceChildren(make("div", { class: "panel-head" }, words, close));
-  body.append(make("p", { class: "result", text: cell.result }));
+  const bare = /^\d/.test(cell.result) && cell.compared.length; // of a single number, say what it is
+  const told = bare ? `${cell.compared[0][0].replace("-", " ")} ${cell.result} %` : cell.result;
+  body.append(make("p", { class: "result", text: told }));
   if (cell.threat.length) {
     const chips = cell.threat.map(([name, value]) => make("li", { text: `${name.replaceAll("_", " ")}: ${value}` }));
     body.append(make("ul", { class: "chips" }, ...chips));
@@ -137,9 +149,22 @@ function fill(packed) {
     const list = cell.warnings.map(([id, message]) => make("li", {}, make("b", { text: id }), `: ${message}`));
     body.append(heading("Warnings"), make("ul", { class: "warnings" }, ...list));
   }
+  if (cell.compared.length) {
+    body.append(heading("How much, and how sure"));
+    body.append(table(["number", "compared with", "points", "95 % interval"], comparedRows(cell), [2, 3]));
+    body.append(make("p", { class: "where", text: "Differences are paired: the same seeds without the defence, or without the attack. Intervals: Student's t over repetitions; of trials, and of the images of one repetition, Wilson's." }));
+  }
   if (cell.metrics.length) {
     const heads = ["metric", "mean ± std", "each repetition", "for the defender"];
     body.append(heading("Metrics"), table(heads, metricRows(cell), [1, 2]), ...definitions(cell));
+  }
+  const pictures = document.querySelectorAll(`.gallery [data-of="${data.cells.indexOf(packed)}"]`);
+  for (const found of pictures) {
+    const copy = found.cloneNode(true);
+    copy.className = "panel-picture";
+    const about = copy.querySelector("img");
+    body.append(heading("Pictures"), copy);
+    if (about) body.append(make("p", { class: "where", text: about.title }));
   }
   body.append(heading("Repetitions"), table(["state", "cell"], entryRows(cell)));
   for (const entry of cell.entries.filter((found) => found.traceback)) {
@@ -195,6 +220,35 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// --- the address holds the view, so a link within the page only scrolls ---
+
+document.getElementById("to-notes")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  const warnings = document.getElementById("warnings");
+  warnings.open = true;
+  warnings.scrollIntoView();
+  warnings.querySelector("summary").focus();
+});
+
+// --- arrow keys go from cell to cell of a heat map ---
+
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+document.addEventListener("keydown", (event) => {
+  const from = event.target.closest(".heat [data-cell]");
+  const step = STEPS[event.key];
+  if (!from || !step || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const row = from.closest("tr");
+  const rows = [...row.parentElement.rows];
+  const middle = (cell) => { const box = cell.getBoundingClientRect(); return (box.left + box.right) / 2; };
+  const cells = [...rows[rows.indexOf(row) + step[1]]?.querySelectorAll("[data-cell]") || []];
+  const to = step[0]
+    ? cells[cells.indexOf(from) + step[0]]
+    : cells.sort((a, b) => Math.abs(middle(a) - middle(from)) - Math.abs(middle(b) - middle(from)))[0];
+  if (to) to.focus();
+});
+
 // --- tables wider than the page fade out where they go on ---
 
 const scrolls = [...document.querySelectorAll(".scroll")];
@@ -245,6 +299,9 @@ const long = document.getElementById("long");
 const order = new Intl.Collator("en", { numeric: true });
 const words = document.getElementById("words");
 const state = document.getElementById("state");
+const metric = document.getElementById("metric");
+const choices = [...document.querySelectorAll("#filter [data-column]")];
+const METRIC = 8; // column of the number that is asked for
 const lines = data ? data.cells.map(line) : [];
 const texts = lines.map((row) => row.textContent.toLowerCase());
 
@@ -256,8 +313,9 @@ function line(cell, index) {
   const attack = make("button", { type: "button", class: "link", "data-cell": index, text: data.attacks[cell.a][1] });
   const row = make("tr", { "data-states": states.join(",") });
   for (const text of data.places[cell.p]) row.append(make("td", { text }));
-  row.append(make("td", {}, attack), make("td", { text: data.defences[cell.d][1] }));
+  row.append(make("td", {}, attack), make("td", { text: data.threats[cell.t][0] }), make("td", { text: data.defences[cell.d][1] }));
   for (const text of numbers) row.append(make("td", { class: "right", "data-key": text ? parseFloat(text) : -1, text }));
+  row.append(make("td", { class: "right", "data-key": -1 }));
   row.append(make("td", { class: "right", "data-key": scored, text: `${scored} / ${cell.e.length}` }));
   row.append(make("td", { text: states.join(", ") }));
   return row;
@@ -276,15 +334,30 @@ function sortBy(column, header) {
 
 function filter() {
   const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const narrowed = choices.filter((choice) => choice.value).map((choice) => [Number(choice.dataset.column), choice.value]);
   let count = 0;
   lines.forEach((row, i) => {
-    const fits = !state.value || row.dataset.states.split(",").includes(state.value);
+    const fits = (!state.value || row.dataset.states.split(",").includes(state.value)) &&
+      narrowed.every(([column, value]) => row.cells[column].textContent === value);
     row.hidden = !(fits && wanted.every((word) => texts[i].includes(word)));
     count += row.hidden ? 0 : 1;
   });
   document.getElementById("shown").textContent = `${count} of ${lines.length}`;
   remember("filter", words.value.trim());
   remember("state", state.value);
+  for (const choice of choices) remember(choice.dataset.name, choice.value);
+}
+
+// The number that was asked for, in a column of its own; it sorts as it reads.
+function showMetric() {
+  const shown = data.cells.map((cell) => cell.m[data.layouts[cell.l].indexOf(metric.value)] || "");
+  lines.forEach((row, i) => {
+    row.cells[METRIC].textContent = shown[i];
+    row.cells[METRIC].dataset.key = shown[i] ? parseFloat(shown[i]) : -1;
+  });
+  long.tHead.rows[0].cells[METRIC].querySelector("button").textContent = metric.value || "metric";
+  long.classList.toggle("no-metric", !metric.value);
+  remember("metric", metric.value);
 }
 
 if (long) {
@@ -299,6 +372,16 @@ if (long) {
   document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
   words.addEventListener("input", filter);
   state.addEventListener("change", filter);
+  for (const choice of choices) {
+    choice.closest("label").hidden = choice.options.length < 3; // any, and one value
+    choice.addEventListener("change", filter);
+    choice.value = view.get(choice.dataset.name) || "";
+    if (choice.selectedIndex < 0) choice.value = "";
+  }
+  metric.addEventListener("change", showMetric);
+  metric.value = view.get("metric") || "";
+  if (metric.selectedIndex < 0) metric.value = "";
+  showMetric();
   words.value = view.get("filter") || "";
   state.value = view.get("state") || "";
   if (state.selectedIndex < 0) state.value = "";
