@@ -45,6 +45,55 @@ def run(build: Build, model: MeteredModel, x: Tensor, aim: Aim, ctx: Context, ba
     return torch.cat(made) if made else x.clone()
 
 
+def stoppable(module: nn.Module, ctx: Context) -> nn.Module:
+    """`module`, looking at the clock whenever it is asked: `run` does so once a batch, and a batch may take minutes.
+    For `Build` functions of attacks with many steps."""
+    from sparring_attacks.heartbeat import Heartbeat
+
+    heart, asked = Heartbeat(ctx), iter(range(1, 2**62))
+
+    def beat(*_: object) -> None:
+        calls = next(asked)
+        heart.beat(calls, calls + 1, "batches of queries")
+
+    module.register_forward_pre_hook(beat)
+    return module
+
+
+def above_zero(module: nn.Module) -> nn.Module:
+    """`module` with the smallest logit of each row at 0. Differences, and gradients of them, stay.
+
+    EADEN and EADL1 read the label's logit as `max(one_hot * output)` (eaden.py and eadl1.py, `EAD_loss`): the larger
+    of it and 0. A negative one is not seen, nor is its gradient.
+    """
+
+    def lifted(_: nn.Module, __: object, logits: Tensor) -> Tensor:
+        return logits - logits.detach().min(dim=1, keepdim=True).values
+
+    module.register_forward_hook(lifted)
+    return module
+
+
+def with_ranks(module: nn.Module, ranks: int) -> nn.Module:
+    """`module` with at least `ranks` classes: lacking ones stand one below the smallest logit, without a gradient.
+
+    The losses DLR and targeted DLR divide by a difference to the third and fourth largest logit (apgd.py, `dlr_loss`;
+    apgdt.py, `dlr_loss_targeted`): index errors where there are fewer classes.
+    """
+
+    def padded(_: nn.Module, __: object, logits: Tensor) -> Tensor:
+        import torch
+
+        lacking = ranks - logits.shape[1]
+        if lacking <= 0:
+            return logits
+        low = logits.detach().min(dim=1, keepdim=True).values - 1
+        return torch.cat([logits, low.expand(-1, lacking)], dim=1)
+
+    module.register_forward_hook(padded)
+    return module
+
+
 def _seed_globally(seed: int) -> None:
     import random
 

@@ -11,6 +11,17 @@ REDUCED = {
     "deep-confuse": "[warm_up=4,trials=1,pool=64,channels=[4,8],fc=0,widths=[4,8]]",
     "single-pixel": f"[{SMALL_SEARCH},scouts=1]",
     "random-search-pixel": f"[{SMALL_SEARCH}]",
+    "apgd": "[steps=10]",
+    "autoattack": "[preset=reduced]",
+    "fab": "[steps=10]",
+    "ead": "[searches=2,steps=20]",
+    "square": "[queries=100]",
+    "simba": "[queries=100]",
+    "one-pixel": "[population=20,generations=3]",
+    "boundary": "[queries=200]",
+    "hopskipjump": "[queries=200]",
+    "sign-opt": "[queries=300,starts=10,directions=20]",
+    "geoda": "[queries=200]",
 }
 """Budgets of searches whose defaults take minutes, also on the kit's few images."""
 
