@@ -10,18 +10,27 @@ from sparring.plugin import AttackSpec
 from sparring_attacks import (
     adversarial_poisoning,
     badnets,
+    cw_l2,
     deep_confuse,
+    deepfool,
+    difference_of_means,
+    feature_adversary,
     fgsm,
     gaussian_noise,
     hand_placed_pixel,
     jacobsen_pixel,
     label_flip,
+    lbfgs,
+    masked_patch,
     none,
     pgd,
     poison_frog,
     random_pixel,
     random_search_pixel,
     single_pixel,
+    targeted_uap,
+    transfer,
+    uap,
     uniform_noise,
 )
 
@@ -53,6 +62,15 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         poison_frog.SPEC,
         adversarial_poisoning.SPEC,
         deep_confuse.SPEC,
+        deepfool.SPEC,
+        cw_l2.SPEC,
+        lbfgs.SPEC,
+        transfer.SPEC,
+        difference_of_means.SPEC,
+        uap.SPEC,
+        targeted_uap.SPEC,
+        feature_adversary.SPEC,
+        masked_patch.SPEC,
     )
 
 
