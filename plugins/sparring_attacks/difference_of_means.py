@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class DifferenceOfMeans:
-    """x + ε sign(μ_t − μ_y) in L-infinity, x + ε (μ_t − μ_y) / ‖μ_t − μ_y‖ in L2, where μ are means of the classes in the
-    attacker's images (Bhagoji et al. 2018, section 2.3). Untargeted, t is the class whose mean is nearest to μ_y.
+    """x + ε sign(μ_t − μ_y) in L-infinity, x + ε (μ_t − μ_y) / ‖μ_t − μ_y‖ in L2, where μ are means of the classes in
+    the attacker's images (Bhagoji et al. 2018, section 2.3). Untargeted, t is the class whose mean is nearest to μ_y.
 
     A class without an image in the attacker's data has their overall mean, and is no class to move to untargeted.
     """

@@ -28,8 +28,8 @@ class Params:
 
 
 class BoxConstrainedLbfgs:
-    """Minimises c ‖r‖² + loss(x + r, l) subject to x + r ∈ [0, 1] (Szegedy et al. 2014, section 4.1, equation 1), for the
-    largest c at which the minimiser is still classified as l.
+    """Minimises c ‖r‖² + loss(x + r, l) subject to x + r ∈ [0, 1] (Szegedy et al. 2014, section 4.1), for the largest
+    c at which the minimiser is still classified as l.
 
     c is multiplied (while the label is reached) or divided (while not) by 10, and then bisected on a logarithmic scale,
     for each image on its own; the nearest example of all c is the result. The paper says "minimum c" and |r|; with the

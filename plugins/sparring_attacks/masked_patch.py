@@ -37,8 +37,8 @@ class MaskedPatch:
     The mask is the budget: ε pixels (L0), or the largest square that has no more. Within it any value in [0, 1] is
     allowed. It lies where the gradient of the margin at the clean image has the largest sum of absolute values (the
     paper places its stickers by a sparse perturbation), which costs two evaluations per image. Each step costs
-    `samples` forward and gradient evaluations per image: sign steps on the mean hinge of the margins (Carlini & Wagner's
-    loss; the paper's is the cross-entropy). A query budget lowers the number of steps.
+    `samples` forward and gradient evaluations per image: sign steps on the mean hinge of the margins (Carlini and
+    Wagner's loss; the paper's is the cross-entropy). A query budget lowers the number of steps.
     """
 
     def __init__(self, params: Params) -> None:

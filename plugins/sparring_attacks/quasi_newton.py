@@ -36,7 +36,7 @@ class Memory:
         self.pairs = [(step[rows], change[rows], inverse[rows]) for step, change, inverse in self.pairs]
 
     def times(self, gradient: Tensor) -> Tensor:
-        """The inverse Hessian times `gradient` (N, D): the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
+        """The inverse Hessian times `gradient` (N, D): two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
         direction, weights = gradient.clone(), []
         for step, change, inverse in reversed(self.pairs):
             weight = inverse * (step * direction).sum(dim=1, keepdim=True)
