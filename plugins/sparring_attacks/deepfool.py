@@ -115,7 +115,8 @@ def shortest_step(behind: Tensor, towards: Tensor) -> Tensor:
     nearest = away.argmin(dim=1, keepdim=True)
     # the authors add 1e-4, so that a step is taken where two classes are level
     scale = (away.gather(1, nearest) + 1e-4) / lengths.gather(1, nearest)
-    return scale.view(-1, 1, 1, 1) * towards[range(len(towards)), nearest.squeeze(1)]
+    step: Tensor = scale.view(-1, 1, 1, 1) * towards[range(len(towards)), nearest.squeeze(1)]
+    return step
 
 
 SPEC = AttackSpec(

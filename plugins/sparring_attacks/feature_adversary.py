@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     steps: int = param(60, "quasi-Newton steps at most", at_least=1)
-    guides: int = param(200, "images of the attacker's that guides are chosen from", at_least=1)
+    guides: int = param(200, "images of the attacker's that serve as guides", at_least=1)
+    candidates: int = param(20, "guides of another class that an image chooses among", at_least=1)
     batch_size: int = param(512, "images attacked at a time", at_least=1)
 
 
@@ -30,8 +31,8 @@ class FeatureAdversary:
     """Minimises ‖φ(x′) − φ(guide)‖² subject to ‖x′ − x‖∞ ≤ ε and x′ ∈ [0, 1], by L-BFGS within that box (Sabour et al.
     2016, section 2, equations 1 and 2). φ is the layer before the last.
 
-    The guide of an image is, among the drawn images of another class (targeted: of the wanted class), the one nearest
-    to it in φ. Where there is none, the image stays as it is.
+    The guide of an image is, among some drawn images of another class (targeted: of the wanted class), the one nearest
+    to it in φ; in the paper it is any image. Where there is none, the image stays as it is.
 
     One forward evaluation per image and per drawn image at first, then one forward and one gradient evaluation per
     trial of a step. The label of the result plays no part in it.
@@ -55,11 +56,20 @@ class FeatureAdversary:
             with torch.no_grad():
                 apart = torch.cdist(model.features(x[rows]), guiding)
             same = labels[None, :] == aim.labels[rows, None]
-            apart = apart.masked_fill(~same if aim.targeted else same, float("inf"))
+            allowed = self._drawn(same if aim.targeted else ~same, ctx)
+            apart = apart.masked_fill(~allowed, float("inf"))
             guided = apart.amin(dim=1).isfinite()
             left, goals = rows[guided], guiding[apart.argmin(dim=1)][guided]
             found[left] = self._like(goals, model, x[left], epsilon, allowance, ctx)
         return project(found, x, Norm.LINF, epsilon)
+
+    def _drawn(self, allowed: Tensor, ctx: Context) -> Tensor:
+        """(N, M) bool: at most `candidates` of the guides that are allowed for each image."""
+        import torch
+
+        order = torch.rand(allowed.shape, generator=ctx.generator).to(allowed.device).masked_fill(~allowed, 2.0)
+        last = order.kthvalue(min(self.params.candidates, order.shape[1]), dim=1, keepdim=True).values
+        return allowed & (order <= last)
 
     def _like(
         self, goals: Tensor, model: MeteredModel, x: Tensor, epsilon: float, allowance: Allowance, ctx: Context

@@ -36,4 +36,5 @@ def within_limit(x_adv: Tensor, x: Tensor, epsilon: float | None) -> Tensor:
 
 def distances(x_adv: Tensor, x: Tensor) -> Tensor:
     """(N,) L2 distances in double precision, as the judge measures them."""
-    return (x_adv.double() - x.double()).flatten(1).norm(dim=1)
+    lengths: Tensor = (x_adv.double() - x.double()).flatten(1).norm(dim=1)
+    return lengths

@@ -49,7 +49,7 @@ class Memory:
 
     def _scale(self, gradient: Tensor) -> Tensor:
         """Curvature along the newest step that has any; else a first step of length 1 at most."""
-        scale = 1 / gradient.norm(dim=1, keepdim=True).clamp(min=1.0)
+        scale: Tensor = 1 / gradient.norm(dim=1, keepdim=True).clamp(min=1.0)
         for _, change, inverse in self.pairs:
             square = change.square().sum(dim=1, keepdim=True)
             scale = scale.where(square == 0, 1 / (inverse * square).clamp(min=1e-30))

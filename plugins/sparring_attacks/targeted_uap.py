@@ -25,7 +25,7 @@ class Params:
     images: int = param(500, "of the attacker's, that the perturbations are made on", at_least=1)
     steps: int = param(60, "gradient steps for each wanted label", at_least=1)
     step_size: float = param(0.1, "length of one step, as a part of epsilon; it falls to 0 along a line", above=0)
-    batch_size: int = param(64, "of the attacker's images in one step", at_least=1)
+    batch_size: int = param(64, "of the attacker's images in one step, drawn with replacement", at_least=1)
 
 
 class TargetedUniversalPerturbation:
@@ -55,10 +55,10 @@ class TargetedUniversalPerturbation:
             length = self.params.step_size * epsilon * (1 - step / self.params.steps)
             for label in wanted:
                 others = images[labels != label]  # those of the class itself have nothing to learn
-                drawn = torch.randperm(len(others), generator=ctx.generator)[: self.params.batch_size]
-                batch = others[drawn.to(x.device)]
-                if len(batch) == 0 or not allowance.spend(2 * len(batch)):
+                if len(others) == 0 or not allowance.spend(2 * self.params.batch_size):
                     continue
+                drawn = torch.randint(len(others), (self.params.batch_size,), generator=ctx.generator)
+                batch = others[drawn.to(x.device)]
                 now = perturbations[label]
                 gradient = model.gradient(added(batch, now), label.expand(len(batch))).mean(dim=0)
                 towards = -(gradient.sign() if norm is Norm.LINF else gradient / gradient.norm().clamp(min=1e-20))

@@ -149,7 +149,8 @@ def test_query_budget_is_kept(victim, few, true, context, attack, budget) -> Non
         assert view.meter.forward + view.meter.gradient > 20 * len(few)
 
 
-def test_deepfool_drops_what_has_fallen(victim, few, true, white_box, context) -> None:
+def test_deepfool_drops_what_has_fallen(victim, images, labels, white_box, context) -> None:
+    few, true = images[:12], labels[:12]
     view = white_box(victim)
     one_by_one = 0
     for row in range(len(few)):
@@ -171,14 +172,13 @@ def test_fewer_candidates_cost_less_and_fool_as_many(victim, few, true, white_bo
     assert views[1].meter.gradient < 0.4 * views[0].meter.gradient
 
 
-def test_cw_stops_each_image_on_its_own(victim, few, true, white_box, context) -> None:
+def test_cw_stops_each_image_on_its_own(victim, images, labels, white_box, context) -> None:
+    few, true = images[:20], labels[:20]
     view = white_box(victim)
-    cw_l2.CarliniWagner(cw_l2.Params(searches=3, steps=400)).perturb(view, few, true, MINIMAL, Aux(), context())
+    cw_l2.CarliniWagner(cw_l2.Params(searches=2, steps=150)).perturb(view, few, true, MINIMAL, Aux(), context())
     right = int((~wrong(victim, few, true)).sum())
-    assert view.meter.gradient < 0.8 * 3 * 400 * right
-    alone = white_box(victim)
-    attack = cw_l2.CarliniWagner(cw_l2.Params(searches=3, steps=400))
-    attack.perturb(alone, few[:1], true[:1], MINIMAL, Aux(), context())
+    assert view.meter.gradient < 0.8 * 2 * 150 * right
+    attack = cw_l2.CarliniWagner(cw_l2.Params(searches=2, steps=150))
     both = attack.perturb(white_box(victim), few[:2], true[:2], MINIMAL, Aux(), context())
     single = attack.perturb(white_box(victim), few[:1], true[:1], MINIMAL, Aux(), context())
     torch.testing.assert_close(both[:1], single, atol=2e-3, rtol=0)
@@ -217,7 +217,7 @@ def test_deadline_stops(victim, few, true, white_box, context, attack) -> None:
 def test_the_quasi_newton_minima_are_scipys(victim, few, true) -> None:
     """Distortion plus loss, within a box that many coordinates end at: SciPy's L-BFGS-B image by image, in double."""
     wanted = (true + 1) % 10
-    x = few[:12]
+    x = few[:6]
     twice = torch.nn.Module.double
 
     def value(points: Tensor, rows: Tensor, network: Any) -> Tensor:
@@ -229,7 +229,7 @@ def test_the_quasi_newton_minima_are_scipys(victim, few, true) -> None:
         values = value(leaf, rows, victim.weights())
         return values.detach(), torch.autograd.grad(values.sum(), leaf)[0]
 
-    found = minimise(objective, x, torch.zeros_like(x), torch.ones_like(x), steps=200, tolerance=1e-7)
+    found = minimise(objective, x, torch.zeros_like(x), torch.ones_like(x), steps=100, tolerance=1e-7)
     ours = objective(found, torch.arange(len(x)))[0]
     import copy
 
