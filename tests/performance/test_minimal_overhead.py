@@ -18,7 +18,7 @@ from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Budget, Norm, ThreatModel
 from sparring_attacks import cw_l2, deepfool
 
-IMAGES, ROUNDS, LIMIT = 128, 4, 1.3
+IMAGES, ROUNDS, LIMIT = 64, 3, 1.3
 SEARCHES, STEPS = 3, 40
 MINIMAL = ThreatModel(norm=Norm.L2, budget=Budget.MINIMAL)
 

@@ -239,7 +239,7 @@ def test_the_quasi_newton_minima_are_scipys(victim, few, true) -> None:
         def scalar(flat: np.ndarray, row: int = row) -> tuple[float, np.ndarray]:
             leaf = torch.tensor(flat).view(1, 1, 8, 8).requires_grad_(True)
             out = value(leaf, torch.tensor([row]), exact).sum()
-            return float(out), torch.autograd.grad(out, leaf)[0].numpy().ravel()
+            return float(out.detach()), torch.autograd.grad(out, leaf)[0].numpy().ravel()
 
         start = x[row].double().numpy().ravel()
         theirs = minimize(scalar, start, jac=True, method="L-BFGS-B", bounds=[(0, 1)] * 64, options={"ftol": 1e-10})
