@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sparring.cell import Selection
@@ -28,17 +28,27 @@ class Transfer:
     The surrogate is fitted by the harness, as another repetition of that victim: where it is a victim of the board as
     well, the fit is shared. The victim itself is asked nothing, so one set of examples serves every victim and every
     defence. Goal, norm, budget and epsilon are the inner attack's; a query budget limits what it asks the surrogate.
-    The inner attack may use all that the surrogate offers, and the attacker's data.
+    The inner attack may use all that the surrogate offers but its weights, and the attacker's data.
+
+    Whenever the surrogate is asked, the time limit is looked at: the inner attack may report once a batch only, and a
+    surrogate may be slower than the victims that it was written for.
     """
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
     def perturb(self, model: MeteredModel, x: Tensor, y: Tensor, threat: ThreatModel, aux: Aux, ctx: Context) -> Tensor:
-        from sparring.model import MeteredModel
+        from sparring.model import MeteredModel, TransformedModel
 
+        quiet = replace(ctx, report=None)  # what is reported is up to the inner attack
+
+        def in_time(images: Tensor) -> Tensor:
+            quiet.progress(0, 1)
+            return images
+
+        timed = TransformedModel(aux.surrogates["surrogate"], in_time, "exact")
         allowed = None if threat.query_budget is None else threat.query_budget * len(x)
-        surrogate = MeteredModel(aux.surrogates["surrogate"], MODEL_ACCESS, allowed, attack=self.params.attack.name)
+        surrogate = MeteredModel(timed, MODEL_ACCESS, allowed, attack=self.params.attack.name)
         inner: EvasionAttack = aux.attacks["attack"]
         return inner.perturb(surrogate, x, y, threat, aux, ctx)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sparring.contracts import Aux
+from sparring.contracts import Aux, DeadlineExceeded
 from sparring.model import MeteredModel, Model, NotOffered, QueryBudgetExceeded
 from sparring.threat import Access, Budget, Goal, Norm, ThreatModel
 from sparring_attacks import deepfool, pgd, transfer
@@ -77,3 +77,16 @@ def test_a_query_budget_is_that_of_the_surrogate(victim, images, labels, context
     threat = ThreatModel(goal=Goal.EVASION, norm=Norm.LINF, epsilon=0.2, query_budget=2)
     with pytest.raises(QueryBudgetExceeded):
         through().perturb(nobody, images, labels, threat, aux(victim, Greedy()), context())
+
+
+def test_it_stops_between_the_reports_of_the_inner_attack(victim, images, labels, context) -> None:
+    class Silent:
+        def perturb(self, model, x, y, threat, aux, ctx):
+            model.predict(x)
+            return x
+
+    late = context()
+    late.deadline = 0.0
+    threat = ThreatModel(goal=Goal.EVASION, norm=Norm.LINF, epsilon=0.2)
+    with pytest.raises(DeadlineExceeded):
+        through().perturb(MeteredModel(victim, frozenset()), images, labels, threat, aux(victim, Silent()), late)
