@@ -18,8 +18,9 @@ from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Budget, Norm, ThreatModel
 from sparring_attacks import cw_l2, deepfool
 
-IMAGES, ROUNDS, LIMIT = 64, 3, 1.3
+IMAGES, ROUNDS, LIMIT = 32, 3, 1.3
 SEARCHES, STEPS = 3, 40
+"""So few steps that C&W's early stop does not set in: the bare loop has none."""
 MINIMAL = ThreatModel(norm=Norm.L2, budget=Budget.MINIMAL)
 
 
@@ -141,5 +142,5 @@ def test_minimal_attacks_cost_what_the_bare_loop_costs(benchmark: BenchmarkFixtu
     benchmark.extra_info |= {"ratio": ratio, "bare": min(bare), "plugin": min(plugged)}
     print(f"{name}: {ratio:.3f} x {min(bare):.2f} s")
     far = {who: float((made - x).flatten(1).norm(dim=1).mean()) for who, made in results.items()}
-    assert far["plugin"] == pytest.approx(far["bare"], rel=0.02)  # both do the same thing
+    assert far["plugin"] <= 1.01 * far["bare"]  # it pays in nothing else
     assert ratio <= LIMIT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sparring.cell import Selection
 from sparring.contracts import Aux, DeadlineExceeded
 from sparring.model import MeteredModel, Model, NotOffered, QueryBudgetExceeded
 from sparring.threat import Access, Budget, Goal, Norm, ThreatModel
@@ -32,7 +33,7 @@ def aux(surrogate: Model, attack: object, goal_labels: torch.Tensor | None = Non
 
 
 def through() -> transfer.Transfer:
-    return transfer.Transfer(transfer.Params())
+    return transfer.Transfer(transfer.Params(attack=Selection("pgd"), surrogate=Selection("cnn")))
 
 
 def test_it_is_the_inner_attack_on_the_surrogate(victim, untrained, images, labels, white_box, context) -> None:
@@ -61,8 +62,8 @@ def test_goal_norm_and_minimal_budget_reach_the_inner_attack(victim, images, lab
 
 def test_a_surrogate_gives_what_it_offers_and_no_more(victim, images, labels, context) -> None:
     nobody = MeteredModel(victim, frozenset())
-    inner = pgd.ProjectedGradientDescent(pgd.Params())
-    threat = ThreatModel(goal=Goal.EVASION, norm=Norm.LINF, epsilon=0.2)
+    inner = deepfool.DeepFool(deepfool.Params())
+    threat = ThreatModel(goal=Goal.EVASION, norm=Norm.L2, epsilon=1.0)
     with pytest.raises(NotOffered):
         through().perturb(nobody, images, labels, threat, aux(OnlyDecisions(victim), inner), context())
 
