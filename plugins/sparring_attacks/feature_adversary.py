@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sparring.plugin import Act, AttackSpec, param
@@ -52,7 +52,7 @@ class FeatureAdversary:
         with torch.no_grad():
             guiding = model.features(guides)
         found = x.clone()
-        for rows in torch.arange(len(x), device=x.device).split(self.params.batch_size):
+        for batch, rows in enumerate(torch.arange(len(x), device=x.device).split(self.params.batch_size)):
             with torch.no_grad():
                 apart = torch.cdist(model.features(x[rows]), guiding)
             same = labels[None, :] == aim.labels[rows, None]
@@ -60,6 +60,7 @@ class FeatureAdversary:
             apart = apart.masked_fill(~allowed, float("inf"))
             guided = apart.amin(dim=1).isfinite()
             left, goals = rows[guided], guiding[apart.argmin(dim=1)][guided]
+            ctx.progress(batch * self.params.batch_size, len(x), "images")
             found[left] = self._like(goals, model, x[left], epsilon, allowance, ctx)
         return project(found, x, Norm.LINF, epsilon)
 
@@ -79,8 +80,10 @@ class FeatureAdversary:
 
         from sparring_attacks.quasi_newton import minimise
 
+        in_time = replace(ctx, report=None)  # how many trials there will be is not known
+
         def objective(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-            ctx.progress(0, 1, "quasi-Newton steps")
+            in_time.progress(0, 1)
             if not allowance.spend(2 * len(rows)):
                 return None
             with torch.enable_grad():

@@ -83,8 +83,7 @@ class LineSearch:
         low, high = torch.zeros_like(c), torch.full_like(c, float("inf"))
         best, closest = self.x.clone(), torch.full_like(c, float("inf"), dtype=torch.float64)
         for search in range(self.params.searches):
-            self.ctx.progress(search, self.params.searches, "values of c")
-            made = self._minimiser(c)
+            made = self._minimiser(c, search)
             if len(made) == 0 or not self.allowance.spend(len(made)):
                 break
             with torch.no_grad():
@@ -97,14 +96,15 @@ class LineSearch:
             c = torch.where(high.isinf(), 10 * c, torch.where(low == 0, c / 10, between))
         return best
 
-    def _minimiser(self, c: Tensor) -> Tensor:
+    def _minimiser(self, c: Tensor, search: int) -> Tensor:
+        """The minimisers (N, C, H, W) for the weights c (N,), which are the `search`-th tried."""
         import torch
         from torch.nn import functional as F  # noqa: N812
 
         from sparring_attacks.quasi_newton import minimise
 
         def objective(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-            self.ctx.progress(0, 1, "quasi-Newton steps")
+            self.ctx.progress(search, self.params.searches, "values of c")
             if not self.allowance.spend(2 * len(rows)):
                 return None
             with torch.enable_grad():

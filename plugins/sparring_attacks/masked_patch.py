@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sparring.contracts import Aux, Context
     from sparring.model import MeteredModel
 
+ENOUGH = 10.0
+"""A margin of logits beyond which a view is wrong for good, and leaves the steps to the others: C&W's confidence."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
@@ -107,7 +110,7 @@ class MaskedPatch:
         with torch.enable_grad():
             leaf = x_adv.detach().requires_grad_(True)
             view = (shifted(leaf, down, right) * light.view(-1, 1, 1, 1)).clamp(max=1)
-            loss = margin(model.logits(view), aim).clamp(min=-10).sum()
+            loss = margin(model.logits(view), aim).clamp(min=-ENOUGH).sum()
             (gradient,) = torch.autograd.grad(loss, leaf)
         return gradient
 
