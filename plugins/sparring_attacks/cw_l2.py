@@ -42,8 +42,8 @@ class CarliniWagner:
     V and VI.A), and keeps the nearest example that any c gave.
 
     c is multiplied by 10 until an example is found, and then bisected, for each image on its own. So is the early stop:
-    an image leaves the batch for this c when its lowest objective fell by less than 0.01 % in a tenth of the steps (20 at least). Images
-    that are what the attacker wants from the start are returned as they are.
+    an image leaves the batch for this c when its lowest objective fell by less than 0.01 % in a tenth of the steps (20
+    at least). Images that are what the attacker wants from the start are returned as they are.
 
     One forward evaluation per image at first, then one forward and one gradient evaluation per step. A query budget
     first lowers the number of searches, then that of the steps. Where epsilon is bounded, images whose nearest example
