@@ -18,6 +18,11 @@ from sparring_attacks import (
     ead,
     fab,
     fgm_l2,
+    cw_l2,
+    deep_confuse,
+    deepfool,
+    difference_of_means,
+    feature_adversary,
     fgsm,
     gaussian_noise,
     geoda,
@@ -27,6 +32,8 @@ from sparring_attacks import (
     jsma,
     label_flip,
     mi_fgsm,
+    lbfgs,
+    masked_patch,
     none,
     one_pixel,
     pgd,
@@ -37,6 +44,9 @@ from sparring_attacks import (
     simba,
     single_pixel,
     square,
+    targeted_uap,
+    transfer,
+    uap,
     uniform_noise,
 )
 
@@ -83,6 +93,15 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         sign_opt.SPEC,
         geoda.SPEC,
         jsma.SPEC,
+        deepfool.SPEC,
+        cw_l2.SPEC,
+        lbfgs.SPEC,
+        transfer.SPEC,
+        difference_of_means.SPEC,
+        uap.SPEC,
+        targeted_uap.SPEC,
+        feature_adversary.SPEC,
+        masked_patch.SPEC,
     )
 
 

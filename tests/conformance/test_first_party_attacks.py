@@ -8,6 +8,7 @@ from sparring.testing import Trial, parametrize_plugins
 
 SMALL_SEARCH = "population=4,generations=3,finalists=1,refresh=2"
 REDUCED = {
+    "cw-l2": "[searches=3,steps=30]",
     "deep-confuse": "[warm_up=4,trials=1,pool=64,channels=[4,8],fc=0,widths=[4,8]]",
     "single-pixel": f"[{SMALL_SEARCH},scouts=1]",
     "random-search-pixel": f"[{SMALL_SEARCH}]",
@@ -23,7 +24,7 @@ REDUCED = {
     "sign-opt": "[queries=300,starts=10,directions=20]",
     "geoda": "[queries=200]",
 }
-"""Budgets of searches whose defaults take minutes, also on the kit's few images."""
+"""Smaller budgets where the defaults take long, also on the kit's few images."""
 
 ATTACKS = [
     f"attack/{entry.spec.name}{REDUCED.get(entry.spec.name, '')}"

@@ -16,7 +16,7 @@ from sparring.leaderboard.aggregate import aggregate
 from sparring.plugin import Kind
 from sparring.record import unpack_bits
 from sparring.stage import StageName
-from sparring.threat import Budget
+from sparring.threat import Access, Budget
 
 PLUGINS = "contract_plugins"
 FIVE = "digits[classes=[0,1,2,3,4]]"
@@ -319,10 +319,10 @@ def test_minimal_distortion_has_no_epsilon(bench: CellBench) -> None:
 
 
 def test_transfer_through_a_surrogate(bench: CellBench) -> None:
-    attack = "transfer[attack=pgd[steps=10],surrogate=cnn[epochs=4]]"
+    attack = "transfer[eps=0.2,attack=pgd[steps=10],surrogate=cnn[epochs=4]]"
     victims = ["cnn[epochs=4]", SMALL_MLP, "random-forest"]
     board = bench.run(victims, [attack], ["none", "noisy-levels"], repetitions=2)
-    assert bench.catalogue.attack("transfer").needs == frozenset()
+    assert bench.catalogue.attack("transfer").needs == {Access.TRAINING_DATA}
     # one x_adv a repetition serves all victims and defences; without model access there is no guard to know
     assert len(board.all_stages(StageName.PERTURB)) == 2
     assert len(board.plan.applicable) == 3 * 2 * 2
@@ -345,7 +345,7 @@ def test_transfer_through_a_surrogate(bench: CellBench) -> None:
 
 
 def test_records_name_the_plugins_behind_the_plugins(bench: CellBench) -> None:
-    board = bench.run(["logistic"], ["transfer[attack=pgd[steps=10],surrogate=cnn[epochs=4]]", "none"])
+    board = bench.run(["logistic"], ["transfer[eps=0.2,attack=pgd[steps=10],surrogate=cnn[epochs=4]]", "none"])
     transfer = board.record("transfer")
     nested = transfer.cell.attack.uses
     assert {use.selector for use in nested} == {"pgd[steps=10]", "cnn[epochs=4]"}
@@ -357,7 +357,7 @@ def test_records_name_the_plugins_behind_the_plugins(bench: CellBench) -> None:
 
 
 def test_more_repetitions_leave_surrogates_as_they_are(bench: CellBench) -> None:
-    attack = "transfer[attack=pgd[steps=10],surrogate=cnn[epochs=4]]"
+    attack = "transfer[eps=0.2,attack=pgd[steps=10],surrogate=cnn[epochs=4]]"
     few = bench.run(["logistic"], [attack], repetitions=2)
     many = bench.run(["logistic"], [attack], repetitions=3)
     for cell in few.plan.cells:

@@ -19,7 +19,6 @@ from contract_plugins import (
     partition_votes,
     patterns,
     shortest_path,
-    transfer,
     trigger_search,
     warp,
 )
@@ -34,7 +33,7 @@ def sparring_victims() -> Iterable[VictimSpec]:
 
 @hookimpl
 def sparring_attacks() -> Iterable[AttackSpec]:
-    return (copies.SPEC, warp.SPEC, patterns.SPEC, collision.SPEC, boost.SPEC, transfer.SPEC, shortest_path.SPEC)
+    return (copies.SPEC, warp.SPEC, patterns.SPEC, collision.SPEC, boost.SPEC, shortest_path.SPEC)
 
 
 @hookimpl

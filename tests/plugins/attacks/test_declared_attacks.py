@@ -48,6 +48,15 @@ def test_hooks_give_unique_names_and_load() -> None:
         "poison-frog",
         "adversarial-poisoning",
         "deep-confuse",
+        "deepfool",
+        "cw-l2",
+        "lbfgs",
+        "transfer",
+        "difference-of-means",
+        "uap",
+        "targeted-uap",
+        "feature-adversary",
+        "masked-patch",
     ]
     for spec in specs:
         loaded = spec.load(spec.params())
