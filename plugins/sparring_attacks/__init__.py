@@ -9,13 +9,17 @@ from sparring.hookspecs import hookimpl
 from sparring.plugin import AttackSpec
 from sparring_attacks import (
     adversarial_poisoning,
+    autozoom,
     badnets,
     deep_confuse,
     fgsm,
+    finite_difference,
     gaussian_noise,
+    gen_attack,
     hand_placed_pixel,
     jacobsen_pixel,
     label_flip,
+    nes,
     none,
     pgd,
     poison_frog,
@@ -23,6 +27,9 @@ from sparring_attacks import (
     random_search_pixel,
     single_pixel,
     uniform_noise,
+    zo_adam,
+    zo_signsgd,
+    zoo,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +60,13 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         poison_frog.SPEC,
         adversarial_poisoning.SPEC,
         deep_confuse.SPEC,
+        nes.SPEC,
+        finite_difference.SPEC,
+        zo_signsgd.SPEC,
+        zo_adam.SPEC,
+        zoo.SPEC,
+        autozoom.SPEC,
+        gen_attack.SPEC,
     )
 
 

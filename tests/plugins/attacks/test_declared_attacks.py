@@ -48,6 +48,13 @@ def test_hooks_give_unique_names_and_load() -> None:
         "poison-frog",
         "adversarial-poisoning",
         "deep-confuse",
+        "nes",
+        "finite-difference",
+        "zo-signsgd",
+        "zo-adam",
+        "zoo",
+        "autozoom",
+        "gen-attack",
     ]
     for spec in specs:
         loaded = spec.load(spec.params())

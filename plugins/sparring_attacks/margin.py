@@ -1,0 +1,26 @@
+"""The margin by which an aim is missed: the loss that score-based attacks lower."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sparring_attacks.aim import Aim
+
+
+def margin(scores: Tensor, aim: Aim) -> Tensor:
+    """(N,) negative exactly where the aim is reached and no other class ties.
+
+    The largest score of another class against that of the aim's label (Carlini & Wagner 2017, section V.A, f6). It
+    needs no probabilities: of a softmax network, differences of logits are those of log-probabilities, which Chen et
+    al. 2017 (ZOO, eq. 4) take; margins of an SVM and votes of a forest serve as well.
+
+    Args:
+        scores: (N, K), K at least 2.
+        aim: for the same N images.
+    """
+    at_label = scores.gather(1, aim.labels[:, None])
+    others = scores.scatter(1, aim.labels[:, None], float("-inf")).amax(dim=1)
+    return others - at_label[:, 0] if aim.targeted else at_label[:, 0] - others
