@@ -125,8 +125,8 @@ def _images(x: Tensor, people: Tensor, rows: Tensor, epsilon: float) -> Tensor:
 SPEC = AttackSpec(
     name="gen-attack",
     summary="A genetic algorithm over perturbations: the fittest survives, the others are crossed and mutated.",
-    citation="Alzantot, Sharma, Chakraborty, Zhang, Hsieh, Srivastava 2019, GenAttack: practical black-box attacks with "
-    "gradient-free optimization, algorithm 1; arXiv 1805.11090",
+    citation="Alzantot, Sharma, Chakraborty, Zhang, Hsieh, Srivastava 2019, GenAttack: practical black-box attacks "
+    "with gradient-free optimization, algorithm 1; arXiv 1805.11090",
     params=Params,
     load=GenAttack,
     when=When.INFERENCE,

@@ -13,9 +13,9 @@ from sparring.contracts import Context
 from sparring.data import ArrayDataset
 from sparring.training_loop import initialised
 
-CHANNELS = 16
-STEPS = 300
-BATCH = 64
+CHANNELS = 8
+STEPS = 200
+BATCH = 32
 LEARNING_RATE = 3e-3
 
 
