@@ -40,7 +40,8 @@ class AutoZOOM:
     algorithm 1).
 
     A constant is kept for `steps` steps, after which a binary search goes on from where the code is; the moments of
-    ADAM begin anew then, and at the first example.
+    ADAM begin anew then, and at the first example. Training images are used by the autoencoder only; they are declared
+    as needed in either space.
     """
 
     def __init__(self, params: Params) -> None:
@@ -85,7 +86,7 @@ class _Search:
         self.constants = PenaltyConstants(params.constant, torch.zeros(len(x), device=x.device))
         self.nearest = NearestExamples(x)
         self.reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # with the present constant
-        self.margins, self.objective = (torch.zeros(len(x), device=x.device) for _ in range(2))  # of the present codes
+        self.margins, self.distance = (torch.zeros(len(x), device=x.device) for _ in range(2))  # of the present codes
 
     def run(self) -> None:
         """Spend the budgets, or all the steps."""
@@ -122,8 +123,9 @@ class _Search:
             :, :, 0, 0
         ]
         images = self._images(rows, self.codes[rows, None] + ways)
-        rises = self._objective(rows, images, self.ledger.margins(rows, images)) - self.objective[rows, None]
-        gradient = (rises[:, None] @ ways)[:, 0] / (directions * self.params.smoothing**2)
+        there = self._objective(rows, self._distances(rows, images), self.ledger.margins(rows, images))
+        here = self._objective(rows, self.distance[rows, None], self.margins[rows, None])
+        gradient = ((there - here)[:, None] @ ways)[:, 0] / (directions * self.params.smoothing**2)
         everywhere = torch.arange(self.codes.shape[1], device=self.codes.device)[None]
         self.codes[rows] -= self.adam.step(rows, everywhere, gradient)
         self._look(rows)
@@ -132,8 +134,8 @@ class _Search:
         """Ask for the images of the present codes, and keep those that reach the aim and are nearer than others."""
         images = self._images(rows, self.codes[rows, None])[:, 0]
         margins = self.ledger.judge(rows, images)
-        self.margins[rows], reached = margins, margins < 0
-        self.objective[rows] = self._objective(rows, images[:, None], margins[:, None])[:, 0]
+        reached = margins < 0
+        self.margins[rows], self.distance[rows] = margins, self._distances(rows, images[:, None])[:, 0]
         self.adam.forget(rows[reached & ~self.nearest.found[rows]])
         self.nearest.offer(rows, images, reached)
         self.reached[rows] |= reached
@@ -143,11 +145,14 @@ class _Search:
         changes = self.space.decode(codes.flatten(0, 1)).view(*codes.shape[:2], *self.x.shape[1:])
         return (self.x[rows, None] + changes).clamp(0, 1)
 
-    def _objective(self, rows: Tensor, images: Tensor, margins: Tensor) -> Tensor:
-        """(M, Q) of images (M, Q, C, H, W) with margins (M, Q)."""
+    def _distances(self, rows: Tensor, images: Tensor) -> Tensor:
+        """(M, Q) squared L2 distances of images (M, Q, C, H, W) from the clean ones."""
+        return (images - self.x[rows, None]).flatten(2).square().sum(dim=2)
+
+    def _objective(self, rows: Tensor, distance: Tensor, margins: Tensor) -> Tensor:
+        """(M, Q) with the present constants."""
         from sparring_attacks.penalty_search import penalised
 
-        distance = (images - self.x[rows, None]).flatten(2).square().sum(dim=2)
         return penalised(distance, margins, self.constants.value[rows, None])
 
 

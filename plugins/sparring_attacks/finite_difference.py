@@ -45,7 +45,8 @@ class FiniteDifference:
     grouping, anew at each step, and PCA). With `step_size` epsilon and a budget for one estimate it is their
     single-step attack.
 
-    Queried images are clipped to [0, 1], and differences divided by the way that was really gone.
+    Queried images are clipped to [0, 1], and differences divided by the way that was really gone. Training images are
+    used by `pca` only; they are declared as needed with every grouping.
     """
 
     def __init__(self, params: Params) -> None:

@@ -57,7 +57,7 @@ class ZerothOrderOptimization:
         wrong = ledger.judge(rows, x[rows]) < 0 if len(rows) else torch.zeros(0, dtype=torch.bool)
         nearest.offer(rows, x[rows], wrong)
         rows = rows[~wrong]
-        constants = PenaltyConstants(self.params.constant, x.flatten(1)[:, :1].sum(dim=1))
+        constants = PenaltyConstants(self.params.constant, torch.zeros(len(x), device=x.device))
         for _ in range(self.params.searches):
             reached = self._descend(ledger, nearest, x, rows, constants.value, ctx)
             constants.tried(rows, reached[rows])
@@ -80,10 +80,8 @@ class ZerothOrderOptimization:
         from sparring_attacks.penalty_search import penalised
         from sparring_attacks.query_ledger import progress
 
-        change, adam = (
-            torch.zeros_like(x).flatten(1),
-            CoordinateAdam(x.flatten(1), AdamRates(self.params.learning_rate)),
-        )
+        change = torch.zeros_like(x).flatten(1)
+        adam = CoordinateAdam(change, AdamRates(self.params.learning_rate))
         count = min(self.params.coordinates, change.shape[1])
         reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         before, lowest = (torch.full((len(x),), float("inf"), device=x.device) for _ in range(2))
