@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LARGEST = 1e10
+"""The largest constant that is tried (the code of Carlini & Wagner): at it, the distance has long ceased to count."""
+
+
 def penalised(distance: Tensor, margins: Tensor, constant: Tensor) -> Tensor:
     """|x' - x|² + c max(margin, 0), elementwise (Carlini & Wagner 2017, section V; Chen et al. 2017, ZOO, eq. 3)."""
     return distance + constant * margins.clamp(min=0)
@@ -16,8 +20,8 @@ def penalised(distance: Tensor, margins: Tensor, constant: Tensor) -> Tensor:
 class PenaltyConstants:
     """The constant c of each image, and the interval in which the smallest one that serves must lie.
 
-    It is multiplied by ten until the aim is reached with it, and halved in on from there (Carlini & Wagner 2017,
-    section V.B).
+    It is multiplied by ten, up to `LARGEST`, until the aim is reached with it, and halved in on from there (Carlini &
+    Wagner 2017, section V.B).
 
     Attributes:
         value: (N,) the constants to try next.
@@ -36,8 +40,8 @@ class PenaltyConstants:
         value = self.value[rows]
         self._upper[rows] = value.minimum(self._upper[rows]).where(reached, self._upper[rows])
         self._lower[rows] = value.maximum(self._lower[rows]).where(~reached, self._lower[rows])
-        bounded = self._upper[rows].isfinite()
-        self.value[rows] = ((self._lower[rows] + self._upper[rows]) / 2).where(bounded, 10 * value)
+        bounded, grown = self._upper[rows].isfinite(), (10 * value).clamp(max=LARGEST)
+        self.value[rows] = ((self._lower[rows] + self._upper[rows]) / 2).where(bounded, grown)
 
 
 class NearestExamples:

@@ -10,6 +10,7 @@ SMALL_SEARCH = "population=4,generations=3,finalists=1,refresh=2"
 REDUCED = {
     "deep-confuse": "[warm_up=4,trials=1,pool=64,channels=[4,8],fc=0,widths=[4,8]]",
     "single-pixel": f"[{SMALL_SEARCH},scouts=1]",
+    "autozoom": "[searches=3,steps=20]",
     "random-search-pixel": f"[{SMALL_SEARCH}]",
 }
 """Budgets of searches whose defaults take minutes, also on the kit's few images."""
