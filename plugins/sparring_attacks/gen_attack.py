@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sparring.model import MeteredModel
 
 DECAY = 0.9
-"""Factor of mutation rate and range at each plateau (the authors' code)."""
+"""Factor of mutation rate and range at each plateau."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,12 @@ class Params:
 
 class GenAttack:
     """Populations of perturbations under selection, crossover and mutation; the fittest survives (Alzantot et al. 2019,
-    algorithm 1), with mutation rate and range that sink on plateaus (section 4.3).
+    algorithm 1), with mutation rate and range that sink on plateaus (their adaptive parameter scaling).
 
     Fitness is the margin, so that scores are enough. As scores have no scale, it is divided by its standard deviation
     over the population before the softmax that selects parents. The survivor's fitness is known, so that a generation
-    costs one query less than its size. The defaults mutate more than the paper's on MNIST (0.05 and 0.15), which need
-    several times the queries.
+    costs one query less than its size. The default rates and ranges are this plugin's own, for budgets of some hundreds
+    of queries, and not those of the paper's experiments.
     """
 
     def __init__(self, params: Params) -> None:
