@@ -73,7 +73,7 @@ class Forest(Model):
     classes = 10
 
     def __init__(self, digits: ArrayDataset) -> None:
-        forest = RandomForestClassifier(20, random_state=0)
+        forest = RandomForestClassifier(50, random_state=0)
         self.forest = forest.fit(digits.x[:-300].reshape(-1, 64), digits.y[:-300])
 
     def scores(self, x: Tensor) -> Tensor:
@@ -194,8 +194,9 @@ def test_minimal_attacks_reach_wanted_labels_and_forests(
     few, wanted = images[:12], (labels[:12] + 1) % 10
     x_adv = attacked(module, params, victim, few, labels[:12], digits, context(), wanted, query_budget=1500)
     assert (victim.predict(x_adv) == wanted).float().mean() > 0.7
-    x_adv = attacked(module, params, forest, few, labels[:12], digits, context(), query_budget=400)
-    assert success(forest, x_adv, labels[:12]) > success(forest, few, labels[:12]) + 0.3
+    right = (forest.predict(images) == labels).nonzero()[:12, 0]
+    x_adv = attacked(module, params, forest, images[right], labels[right], digits, context(), query_budget=400)
+    assert success(forest, x_adv, labels[right]) > 0.4
 
 
 def test_autozoom_descends_across_changes_of_its_constant(victim, images, labels, digits, context) -> None:
