@@ -11,6 +11,7 @@ from sparring_attacks import (
     adversarial_poisoning,
     apgd,
     autoattack,
+    autozoom,
     badnets,
     bim,
     boundary,
@@ -24,8 +25,10 @@ from sparring_attacks import (
     difference_of_means,
     feature_adversary,
     fgsm,
+    finite_difference,
     gaussian_noise,
     geoda,
+    gen_attack,
     hand_placed_pixel,
     hop_skip_jump,
     jacobsen_pixel,
@@ -34,6 +37,7 @@ from sparring_attacks import (
     mi_fgsm,
     lbfgs,
     masked_patch,
+    nes,
     none,
     one_pixel,
     pgd,
@@ -48,6 +52,9 @@ from sparring_attacks import (
     transfer,
     uap,
     uniform_noise,
+    zo_adam,
+    zo_signsgd,
+    zoo,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +109,13 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         targeted_uap.SPEC,
         feature_adversary.SPEC,
         masked_patch.SPEC,
+        nes.SPEC,
+        finite_difference.SPEC,
+        zo_signsgd.SPEC,
+        zo_adam.SPEC,
+        zoo.SPEC,
+        autozoom.SPEC,
+        gen_attack.SPEC,
     )
 
 

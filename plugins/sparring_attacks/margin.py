@@ -1,4 +1,5 @@
 """The margin of logits: how far an example is from what the attacker is after."""
+"""The margin by which an aim is missed: the loss that score-based attacks lower."""
 
 from __future__ import annotations
 
@@ -19,3 +20,17 @@ def margin(logits: Tensor, aim: Aim) -> Tensor:
     at_label = logits.gather(1, aim.labels[:, None]).squeeze(1)
     others = logits.scatter(1, aim.labels[:, None], float("-inf")).amax(dim=1)
     return others - at_label if aim.targeted else at_label - others
+def margin(scores: Tensor, aim: Aim) -> Tensor:
+    """(N,) negative exactly where the aim is reached and no other class ties.
+
+    The largest score of another class against that of the aim's label (Carlini & Wagner 2017, section V.A, f6). It
+    needs no probabilities: of a softmax network, differences of logits are those of log-probabilities, which Chen et
+    al. 2017 (ZOO, eq. 4) take; margins of an SVM and votes of a forest serve as well.
+
+    Args:
+        scores: (N, K), K at least 2.
+        aim: for the same N images.
+    """
+    at_label = scores.gather(1, aim.labels[:, None])
+    others = scores.scatter(1, aim.labels[:, None], float("-inf")).amax(dim=1)
+    return others - at_label[:, 0] if aim.targeted else at_label[:, 0] - others

@@ -11,6 +11,7 @@ REDUCED = {
     "cw-l2": "[searches=3,steps=30]",
     "deep-confuse": "[warm_up=4,trials=1,pool=64,channels=[4,8],fc=0,widths=[4,8]]",
     "single-pixel": f"[{SMALL_SEARCH},scouts=1]",
+    "autozoom": "[searches=3,steps=20]",
     "random-search-pixel": f"[{SMALL_SEARCH}]",
     "apgd": "[steps=10]",
     "autoattack": "[preset=reduced]",

@@ -57,6 +57,13 @@ def test_hooks_give_unique_names_and_load() -> None:
         "targeted-uap",
         "feature-adversary",
         "masked-patch",
+        "nes",
+        "finite-difference",
+        "zo-signsgd",
+        "zo-adam",
+        "zoo",
+        "autozoom",
+        "gen-attack",
     ]
     for spec in specs:
         loaded = spec.load(spec.params())
