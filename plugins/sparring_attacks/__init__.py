@@ -10,6 +10,7 @@ from sparring.plugin import AttackSpec
 from sparring_attacks import (
     adversarial_poisoning,
     badnets,
+    dba,
     deep_confuse,
     fgsm,
     gaussian_noise,
@@ -32,6 +33,7 @@ RELABELLING = {
     "label-flip": "label-flip changes nothing but labels (Biggio et al. 2011, section 3)",
     "badnets": "badnets relabels what it stamps (Gu et al. 2017, section 4.1); "
     "without that it would be a clean-label backdoor (Turner et al. 2019)",
+    "dba": "dba relabels what it marks (Xie et al. 2020, section 3.1)",
 }
 
 
@@ -53,6 +55,7 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         poison_frog.SPEC,
         adversarial_poisoning.SPEC,
         deep_confuse.SPEC,
+        dba.SPEC,
     )
 
 
