@@ -10,13 +10,18 @@ from sparring.plugin import AttackSpec
 from sparring_attacks import (
     adversarial_poisoning,
     badnets,
+    bullseye_polytope,
+    clean_label_backdoor,
     dba,
     deep_confuse,
     fgsm,
     gaussian_noise,
     hand_placed_pixel,
+    hidden_trigger,
     jacobsen_pixel,
     label_flip,
+    label_flip_loss,
+    label_flip_targeted,
     none,
     pgd,
     poison_frog,
@@ -24,6 +29,7 @@ from sparring_attacks import (
     random_search_pixel,
     single_pixel,
     uniform_noise,
+    unlearnable,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +39,8 @@ RELABELLING = {
     "label-flip": "label-flip changes nothing but labels (Biggio et al. 2011, section 3)",
     "badnets": "badnets relabels what it stamps (Gu et al. 2017, section 4.1); "
     "without that it would be a clean-label backdoor (Turner et al. 2019)",
+    "label-flip-targeted": "label-flip-targeted changes nothing but labels (Tolpegin et al. 2020, section 3.2)",
+    "label-flip-loss": "label-flip-loss changes nothing but labels (Xiao et al. 2012, section 3.1)",
     "dba": "dba relabels what it marks (Xie et al. 2020, section 3.1)",
 }
 
@@ -56,6 +64,12 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         adversarial_poisoning.SPEC,
         deep_confuse.SPEC,
         dba.SPEC,
+        label_flip_targeted.SPEC,
+        label_flip_loss.SPEC,
+        unlearnable.SPEC,
+        clean_label_backdoor.SPEC,
+        hidden_trigger.SPEC,
+        bullseye_polytope.SPEC,
     )
 
 

@@ -27,7 +27,7 @@ NETWORKS = {spec.name: spec for spec in (mlp.SPEC, cnn.SPEC, vgg.SPEC, resnet.SP
 class Params:
     network: Selection = reference(
         Kind.VICTIM,
-        "mlp[epochs=2,schedule=constant,learning_rate=0.001,batch_size=32]",
+        "mlp[epochs=2,schedule=constant,learning_rate=0.003,batch_size=32]",
         f"what the clients train ({', '.join(NETWORKS)}); its epochs are those of one client in one round",
     )
     clients: int = param(10, "clients, all of which take part in every round", at_least=2)
