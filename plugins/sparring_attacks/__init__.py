@@ -16,8 +16,10 @@ from sparring_attacks import (
     deep_confuse,
     fgsm,
     gaussian_noise,
+    gradient_matching,
     hand_placed_pixel,
     hidden_trigger,
+    influence_poisoning,
     jacobsen_pixel,
     label_flip,
     label_flip_loss,
@@ -28,6 +30,8 @@ from sparring_attacks import (
     random_pixel,
     random_search_pixel,
     single_pixel,
+    sleeper_agent,
+    svm_poisoning,
     uniform_noise,
     unlearnable,
 )
@@ -40,6 +44,7 @@ RELABELLING = {
     "badnets": "badnets relabels what it stamps (Gu et al. 2017, section 4.1); "
     "without that it would be a clean-label backdoor (Turner et al. 2019)",
     "label-flip-targeted": "label-flip-targeted changes nothing but labels (Tolpegin et al. 2020, section 3.2)",
+    "svm-poisoning": "svm-poisoning moves wrongly labelled images (Biggio et al. 2012, section 3.3)",
     "label-flip-loss": "label-flip-loss changes nothing but labels (Xiao et al. 2012, section 3.1)",
     "dba": "dba relabels what it marks (Xie et al. 2020, section 3.1)",
 }
@@ -70,6 +75,10 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         clean_label_backdoor.SPEC,
         hidden_trigger.SPEC,
         bullseye_polytope.SPEC,
+        gradient_matching.SPEC,
+        sleeper_agent.SPEC,
+        influence_poisoning.SPEC,
+        svm_poisoning.SPEC,
     )
 
 

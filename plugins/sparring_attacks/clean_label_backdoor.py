@@ -26,6 +26,9 @@ DEFAULT_FRACTION = 0.05
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     surrogate: Selection = reference(Kind.VICTIM, "cnn", "the clean model that the images are made hard for")
+    robust_epochs: int = param(
+        5, "of adversarial training that the surrogate goes through first, at the same bound; 0: none", at_least=0
+    )
     perturbation: float = param(
         0.3, "largest change of a pixel before the patch, which no epsilon bounds", at_least=0, at_most=1
     )
@@ -41,6 +44,9 @@ class Params:
 class CleanLabelBackdoor:
     """Images of the target class are moved up the loss of a surrogate by projected gradient ascent, then patched
     (Turner et al. 2019, section 4.2; L-infinity of the two norms that they try). Their labels are right.
+
+    As in the paper, the surrogate is trained adversarially: noise against a plain one is as easy to learn as the patch.
+    It is the clean one, trained on with single steps from random starts (Wong et al. 2020, arXiv 2001.03994).
 
     ART draws the rows with replacement (clean_label_backdoor_attack.py, `poison`), so that it changes fewer than it is
     asked for; here they are distinct. The fraction is of the whole training set: all of the class, where it is larger.
@@ -66,22 +72,39 @@ class CleanLabelBackdoor:
         fraction = DEFAULT_FRACTION if threat.poison_fraction is None else threat.poison_fraction
         rows = draw_rows(np.flatnonzero(train.y == params.target), len(train), fraction, ctx.rng)
         images = train.rows(rows)
-        hard = self._hard(aux.surrogates["surrogate"], images, ctx)
+        hard = self._hard(aux.surrogates["surrogate"], train, images, ctx)
         return [Poisoned(rows, self.trigger(hard, images.y, state, ctx), images.y.astype(np.int64), state)]
 
-    def _hard(self, surrogate: Model, images: ArrayDataset, ctx: Context) -> FloatArray:
+    def _hard(self, surrogate: Model, train: ArrayDataset, images: ArrayDataset, ctx: Context) -> FloatArray:
         """(M, C, H, W) the images at a higher loss."""
         import numpy as np
         import torch
 
         if self.params.perturbation <= ROUNDING or not len(images):
             return images.x
+        robust = self._robust(surrogate, train, ctx) if self.params.robust_epochs else surrogate
         x, y = (torch.from_numpy(np.array(array)).split(self.params.batch_size) for array in (images.x, images.y))
         moved = []
         for number, (clean, labels) in enumerate(zip(x, y, strict=True)):
-            moved.append(self._ascended(surrogate, clean.to(ctx.device), labels.to(ctx.device), ctx).cpu())
+            moved.append(self._ascended(robust, clean.to(ctx.device), labels.to(ctx.device), ctx).cpu())
             ctx.progress(number + 1, len(x), "batches made hard")
         return np.asarray(torch.cat(moved).numpy())
+
+    def _robust(self, surrogate: Model, train: ArrayDataset, ctx: Context) -> Model:
+        """A copy of the surrogate after adversarial training. Raises `NotOffered` when it is no network."""
+        import copy
+        from dataclasses import replace
+
+        from sparring.model import NetworkModel
+        from sparring.training import InnerAdversary, Recipe
+        from sparring.training_loop import train as fit
+
+        adversary = InnerAdversary(epsilon=self.params.perturbation, random_start=True, clean_weight=0.0)
+        recipe = Recipe(epochs=self.params.robust_epochs, adversary=adversary)
+        network = copy.deepcopy(surrogate.weights()).requires_grad_(True)
+        generator = ctx.generator  # one for this context and its copy
+        own = replace(ctx, checkpoints=None, curves={}, _generator=generator)
+        return NetworkModel(fit(network, train, recipe, own), train.classes)
 
     def _ascended(self, surrogate: Model, clean: Tensor, y: Tensor, ctx: Context) -> Tensor:
         import torch
