@@ -31,7 +31,6 @@ from sparring_attacks import (
     random_search_pixel,
     single_pixel,
     sleeper_agent,
-    svm_poisoning,
     uniform_noise,
     unlearnable,
 )
@@ -44,7 +43,6 @@ RELABELLING = {
     "badnets": "badnets relabels what it stamps (Gu et al. 2017, section 4.1); "
     "without that it would be a clean-label backdoor (Turner et al. 2019)",
     "label-flip-targeted": "label-flip-targeted changes nothing but labels (Tolpegin et al. 2020, section 3.2)",
-    "svm-poisoning": "svm-poisoning moves wrongly labelled images (Biggio et al. 2012, section 3.3)",
     "label-flip-loss": "label-flip-loss changes nothing but labels (Xiao et al. 2012, section 3.1)",
     "dba": "dba relabels what it marks (Xie et al. 2020, section 3.1)",
 }
@@ -78,7 +76,6 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         gradient_matching.SPEC,
         sleeper_agent.SPEC,
         influence_poisoning.SPEC,
-        svm_poisoning.SPEC,
     )
 
 

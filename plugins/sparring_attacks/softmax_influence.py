@@ -22,7 +22,7 @@ class SoftmaxLayer:
         """On features (N, D) with labels y (N,); L-BFGS, from zero."""
         f = _with_bias(found)
         weight = torch.zeros(classes, f.shape[1], dtype=f.dtype, device=f.device, requires_grad=True)
-        optimiser = torch.optim.LBFGS([weight], max_iter=500, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS([weight], max_iter=200, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             value: Tensor = F.cross_entropy(f @ weight.T, y) + decay / 2 * weight.square().sum()
@@ -30,7 +30,7 @@ class SoftmaxLayer:
             return value
 
         with torch.enable_grad():
-            optimiser.step(loss)  # type: ignore[arg-type]
+            optimiser.step(loss)
         return cls(weight.detach(), decay)
 
     def solved(self, known: Tensor, images: Tensor, goals: Tensor, iterations: int = 200) -> Tensor:
