@@ -59,29 +59,41 @@ def gradient_norms(network: nn.Module, x: Tensor, y: Tensor, ctx: Context) -> Te
 
 
 def matched(network: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, descent: Descent, ctx: Context) -> Tensor:
-    """Images near `x` (M, C, H, W), with labels `y`, whose summed gradient points where `wanted` (P,) does.
+    """Images near `x` (M, C, H, W), with labels `y`, whose summed gradient points where `wanted` (P,) does: the best of
+    several random starts."""
+    found = []
+    for _ in range(descent.restarts):
+        found.append(matched_from(anywhere_near(x, descent.epsilon, ctx), network, x, y, wanted, descent, ctx))
+    return min(found, key=lambda pair: pair[0])[1]
 
-    Lowers 1 - cos(wanted, Σ gradients) (Geiping et al. 2021, equation 3), summed over batches; a batch sees its own
-    images only.
-    """
-    best, least = x, float("inf")
+
+def anywhere_near(x: Tensor, epsilon: float, ctx: Context) -> Tensor:
+    """Images drawn uniformly within `epsilon`, clipped to [0, 1]."""
+    drawn = epsilon * (2 * torch.rand(x.shape, generator=ctx.generator) - 1)
+    return (x + drawn.to(x.device)).clamp(0, 1)
+
+
+def matched_from(
+    start: Tensor, network: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, descent: Descent, ctx: Context
+) -> tuple[float, Tensor]:
+    """Lowers 1 - cos(wanted, Σ gradients) (Geiping et al. 2021, equation 3) from images `start`, within the bound of
+    `x`; a batch sees its own images only. The least mean over batches, and the images that reach it."""
+    best, least = start, float("inf")
     low, high = (x - descent.epsilon).clamp(min=0), (x + descent.epsilon).clamp(max=1)
-    for restart in range(descent.restarts):
-        start = descent.epsilon * (2 * torch.rand(x.shape, generator=ctx.generator) - 1)
-        moved = (x + start.to(x.device)).clamp(0, 1)
-        optimiser = torch.optim.Adam([moved], lr=descent.epsilon / 10)
-        for step in range(descent.steps):
-            optimiser.param_groups[0]["lr"] = (
-                descent.epsilon / 10 * 0.1 ** sum(step >= descent.steps * eighths / 8 for eighths in (3, 5, 7))
-            )
-            loss, slope = _mismatch(network, moved, y, wanted, descent.batch_size)
-            if loss < least:
-                best, least = moved.clone(), loss
+    moved = start.clone()
+    optimiser = torch.optim.Adam([moved], lr=descent.epsilon / 10)
+    for step in range(descent.steps + 1):
+        loss, slope = _mismatch(network, moved, y, wanted, descent.batch_size)
+        if loss < least:
+            best, least = moved.clone(), loss
+        if step < descent.steps:
+            falls = sum(step >= descent.steps * eighths / 8 for eighths in (3, 5, 7))
+            optimiser.param_groups[0]["lr"] = descent.epsilon / 10 * 0.1**falls
             moved.grad = slope.sign()
             optimiser.step()
             moved.copy_(moved.maximum(low).minimum(high))
-            ctx.progress(restart * descent.steps + step + 1, descent.restarts * descent.steps, "matching gradients")
-    return project(best, x, Norm.LINF, descent.epsilon)
+            ctx.progress(step + 1, descent.steps, "matching gradients")
+    return least, project(best, x, Norm.LINF, descent.epsilon)
 
 
 def _mismatch(network: nn.Module, x: Tensor, y: Tensor, wanted: Tensor, size: int) -> tuple[float, Tensor]:

@@ -127,16 +127,16 @@ class SleeperAgent:
         from sparring.data import Poisoned
         from sparring.training import Recipe
         from sparring.training_loop import train as fit
-        from sparring_attacks.matched_gradients import Descent, matched, weight_gradient
+        from sparring_attacks.matched_gradients import Descent, anywhere_near, matched_from, weight_gradient
 
-        params, moved = self.params, x
+        params, moved = self.params, anywhere_near(x, epsilon, ctx)
         y = torch.full((len(x),), params.target, device=x.device)
         wanted_labels = torch.full((len(patched),), params.target, device=x.device)
         recipe = Recipe(epochs=params.epochs, batch_size=128)
         descent = Descent(epsilon, params.steps, 1, params.batch_size)
         for training in range(params.retrainings + 1):
             wanted = weight_gradient(network, patched, wanted_labels)
-            moved = matched(network, x, y, wanted, descent, ctx)
+            _, moved = matched_from(moved, network, x, y, wanted, descent, ctx)
             if training < params.retrainings:
                 poison = Poisoned(rows, moved.cpu().numpy(), train.y[rows])
                 fit(network, train.with_delta(poison), recipe, replace(ctx, checkpoints=None, curves={}))
