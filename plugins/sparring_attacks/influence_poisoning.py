@@ -72,7 +72,7 @@ class InfluencePoisoning:
         moved = descended(features, torch.from_numpy(np.array(train.rows(places).x)), influence, walk, ctx)
         return [
             Poisoned(part, image.numpy(), train.y[part].astype(np.int64))
-            for part, image in zip(places.reshape(len(wanted), -1), moved.split(count or 1), strict=True)
+            for part, image in zip(places.reshape(len(wanted), count), moved.split([count] * len(wanted)), strict=True)
         ]
 
 

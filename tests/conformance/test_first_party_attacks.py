@@ -11,6 +11,10 @@ REDUCED = {
     "deep-confuse": "[warm_up=4,trials=1,pool=64,channels=[4,8],fc=0,widths=[4,8]]",
     "single-pixel": f"[{SMALL_SEARCH},scouts=1]",
     "random-search-pixel": f"[{SMALL_SEARCH}]",
+    "bullseye-polytope": "[steps=10]",
+    "gradient-matching": "[steps=10]",
+    "influence-poisoning": "[steps=10]",
+    "sleeper-agent": "[steps=10,retrainings=1,epochs=2,sources=30]",
 }
 """Budgets of searches whose defaults take minutes, also on the kit's few images."""
 

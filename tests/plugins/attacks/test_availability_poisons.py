@@ -51,11 +51,13 @@ def test_targeted_flips_change_the_named_labels_only_and_cost_that_class(context
     assert len(poison.rows) == int(0.15 * len(train))
     assert set(zip(before.y.tolist(), poison.y.tolist(), strict=True)) == {(1, 7), (4, 9)}
     assert (poison.x == before.x).all()
-    model = fitted(Mlp(MlpParams(epochs=10)), train.with_delta(poison), context)
-    right = answers(model, held) == held.y
-    flipped = np.isin(held.y, (1, 4))
-    assert right[flipped].mean() < 0.5
-    assert right[~flipped].mean() > 0.9
+    victim, flipped = Mlp(MlpParams(epochs=20)), np.isin(held.y, (1, 4))
+    given = answers(fitted(victim, train.with_delta(poison), context), held)
+    twin = answers(fitted(victim, train, context), held)
+    assert (given == np.where(held.y == 1, 7, 9))[flipped].mean() > 0.6
+    assert (twin == held.y)[flipped].mean() > 0.8
+    # no label of the others was touched; 0.04 is about two standard errors on their 287 images
+    assert (given == held.y)[~flipped].mean() > (twin == held.y)[~flipped].mean() - 0.04
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,9 @@ def test_pairs_that_make_no_sense_are_refused(params, complaint) -> None:
 
 
 def test_flips_by_loss_raise_the_surrogates_loss_most_and_cost_more_than_random_ones(context, train, held) -> None:
-    victim = Logistic(LogisticParams(epochs=10))
+    victim = Logistic(LogisticParams(epochs=30))
     clean = fitted(victim, train, context)
-    threat = ThreatModel(poison_fraction=0.1)
+    threat = ThreatModel(poison_fraction=0.3)
     aux = Aux(surrogates={"surrogate": clean})
     (chosen,) = LabelFlipLoss(LossParams()).poison(train, threat, None, aux, context(1))
     (second,) = LabelFlipLoss(LossParams(label=Label.SECOND)).poison(train, threat, None, aux, context(1))
@@ -89,7 +91,7 @@ def test_flips_by_loss_raise_the_surrogates_loss_most_and_cost_more_than_random_
 
     assert loss(train.with_delta(chosen)) > 1.3 * loss(train.with_delta(drawn))
     assert loss(train.with_delta(chosen)) > loss(train.with_delta(second)) > loss(train)
-    assert right(chosen) < right(drawn) - 0.02
+    assert right(chosen) < right(drawn) - 0.15
 
 
 @pytest.mark.parametrize("noise", Noise)
@@ -114,5 +116,7 @@ def test_class_wise_noise_is_one_for_a_class(context, train) -> None:
     moved = np.where(inside, poison.x - train.rows(poison.rows).x, np.nan)
     for label in range(10):
         of_class = moved[poison.y == label]
-        spread = np.nanmax(of_class, axis=0) - np.nanmin(of_class, axis=0)
-        assert np.nanmax(spread) < 1e-6
+        shown = ~np.isnan(of_class).all(axis=0)
+        spread = np.nanmax(of_class[:, shown], axis=0) - np.nanmin(of_class[:, shown], axis=0)
+        assert spread.size
+        assert spread.max() < 1e-6

