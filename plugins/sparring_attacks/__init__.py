@@ -15,6 +15,9 @@ from sparring_attacks import (
     badnets,
     bim,
     boundary,
+    bullseye_polytope,
+    clean_label_backdoor,
+    dba,
     deep_confuse,
     ead,
     fab,
@@ -31,6 +34,10 @@ from sparring_attacks import (
     gen_attack,
     hand_placed_pixel,
     hop_skip_jump,
+    gradient_matching,
+    hand_placed_pixel,
+    hidden_trigger,
+    influence_poisoning,
     jacobsen_pixel,
     jsma,
     label_flip,
@@ -38,6 +45,8 @@ from sparring_attacks import (
     lbfgs,
     masked_patch,
     nes,
+    label_flip_loss,
+    label_flip_targeted,
     none,
     one_pixel,
     pgd,
@@ -55,6 +64,9 @@ from sparring_attacks import (
     zo_adam,
     zo_signsgd,
     zoo,
+    sleeper_agent,
+    uniform_noise,
+    unlearnable,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +76,9 @@ RELABELLING = {
     "label-flip": "label-flip changes nothing but labels (Biggio et al. 2011, section 3)",
     "badnets": "badnets relabels what it stamps (Gu et al. 2017, section 4.1); "
     "without that it would be a clean-label backdoor (Turner et al. 2019)",
+    "label-flip-targeted": "label-flip-targeted changes nothing but labels (Tolpegin et al. 2020, section 3.2)",
+    "label-flip-loss": "label-flip-loss changes nothing but labels (Xiao et al. 2012, section 3.1)",
+    "dba": "dba relabels what it marks (Xie et al. 2020, section 3.1)",
 }
 
 
@@ -116,6 +131,16 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         zoo.SPEC,
         autozoom.SPEC,
         gen_attack.SPEC,
+        dba.SPEC,
+        label_flip_targeted.SPEC,
+        label_flip_loss.SPEC,
+        unlearnable.SPEC,
+        clean_label_backdoor.SPEC,
+        hidden_trigger.SPEC,
+        bullseye_polytope.SPEC,
+        gradient_matching.SPEC,
+        sleeper_agent.SPEC,
+        influence_poisoning.SPEC,
     )
 
 

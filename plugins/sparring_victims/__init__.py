@@ -10,6 +10,7 @@ from sparring_victims import (
     cnn,
     densenet,
     feature_svm,
+    fed_avg,
     linear_svm,
     logistic,
     mlp,
@@ -33,4 +34,5 @@ def sparring_victims() -> Iterable[VictimSpec]:
         rbf_svm.SPEC,
         random_forest.SPEC,
         feature_svm.SPEC,
+        fed_avg.SPEC,
     )

@@ -24,6 +24,10 @@ REDUCED = {
     "hopskipjump": "[queries=200]",
     "sign-opt": "[queries=300,starts=10,directions=20]",
     "geoda": "[queries=200]",
+    "bullseye-polytope": "[steps=10]",
+    "gradient-matching": "[steps=10]",
+    "influence-poisoning": "[steps=10]",
+    "sleeper-agent": "[steps=10,retrainings=1,epochs=2,sources=30]",
 }
 """Smaller budgets where the defaults take long, also on the kit's few images."""
 

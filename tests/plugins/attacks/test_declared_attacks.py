@@ -64,6 +64,16 @@ def test_hooks_give_unique_names_and_load() -> None:
         "zoo",
         "autozoom",
         "gen-attack",
+        "dba",
+        "label-flip-targeted",
+        "label-flip-loss",
+        "unlearnable",
+        "clean-label-backdoor",
+        "hidden-trigger",
+        "bullseye-polytope",
+        "gradient-matching",
+        "sleeper-agent",
+        "influence-poisoning",
     ]
     for spec in specs:
         loaded = spec.load(spec.params())
@@ -71,7 +81,7 @@ def test_hooks_give_unique_names_and_load() -> None:
         assert spec.reads >= spec.threat.stated().keys()
 
 
-@pytest.mark.parametrize("attack", ["label-flip", "badnets", "random-pixel"])
+@pytest.mark.parametrize("attack", ["label-flip", "label-flip-loss", "badnets", "dba", "random-pixel"])
 def test_clean_label_threat_rules_out_attacks_that_relabel(attack: str) -> None:
     plain = Selection("x")
     threat = ThreatModel(label_changes=False)
