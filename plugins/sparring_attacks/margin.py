@@ -1,5 +1,4 @@
-"""The margin of logits: how far an example is from what the attacker is after."""
-"""The margin by which an aim is missed: the loss that score-based attacks lower."""
+"""The margin by which an aim is missed: the loss that penalty and score-based attacks lower."""
 
 from __future__ import annotations
 
@@ -11,26 +10,17 @@ if TYPE_CHECKING:
     from sparring_attacks.aim import Aim
 
 
-def margin(logits: Tensor, aim: Aim) -> Tensor:
-    """(N,) negative where the aim is reached, differentiable in `logits` (N, K).
-
-    Untargeted: the true label's logit minus the largest other one. Targeted: the largest other logit minus that of the
-    wanted label. This is f₆ of Carlini & Wagner 2017, section V.A, before its maximum with −κ is taken.
-    """
-    at_label = logits.gather(1, aim.labels[:, None]).squeeze(1)
-    others = logits.scatter(1, aim.labels[:, None], float("-inf")).amax(dim=1)
-    return others - at_label if aim.targeted else at_label - others
 def margin(scores: Tensor, aim: Aim) -> Tensor:
-    """(N,) negative exactly where the aim is reached and no other class ties.
+    """(N,) negative exactly where the aim is reached and no other class ties; differentiable in `scores`.
 
-    The largest score of another class against that of the aim's label (Carlini & Wagner 2017, section V.A, f6). It
-    needs no probabilities: of a softmax network, differences of logits are those of log-probabilities, which Chen et
-    al. 2017 (ZOO, eq. 4) take; margins of an SVM and votes of a forest serve as well.
+    The largest score of another class against that of the aim's label: f6 of Carlini & Wagner 2017, section V.A, before
+    its maximum with -kappa is taken. It needs no probabilities: of a softmax network, differences of logits are those
+    of log-probabilities, which Chen et al. 2017 (ZOO, eq. 4) take; margins of an SVM and votes of a forest serve too.
 
     Args:
         scores: (N, K), K at least 2.
         aim: for the same N images.
     """
-    at_label = scores.gather(1, aim.labels[:, None])
+    at_label = scores.gather(1, aim.labels[:, None]).squeeze(1)
     others = scores.scatter(1, aim.labels[:, None], float("-inf")).amax(dim=1)
-    return others - at_label[:, 0] if aim.targeted else at_label[:, 0] - others
+    return others - at_label if aim.targeted else at_label - others

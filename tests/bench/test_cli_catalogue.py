@@ -150,6 +150,7 @@ def test_help_imports_no_command(sparring):
         "explain",
         "verify",
         "pictures",
+        "cache",
         "leaderboard",
         "list",
         "info",

@@ -14,6 +14,9 @@ from sparring import hookspecs
 from sparring.cell import Cell, Selection
 from sparring.threat import ThreatModel
 
+UNCITED = {"none", "gaussian-noise", "uniform-noise", "random-pixel", "hand-placed-pixel", "random-search-pixel"}
+"""Plain controls, which nobody has to be credited with."""
+
 HEAVY = ("torch", "torchvision", "art", "torchattacks", "sklearn", "scipy", "numpy", "pydantic")
 
 
@@ -32,49 +35,9 @@ def test_hooks_give_unique_names_and_load() -> None:
     manager.add_hookspecs(hookspecs)
     manager.register(sparring_attacks)
     (specs,) = manager.hook.sparring_attacks()
-    assert [s.name for s in specs] == [
-        "none",
-        "gaussian-noise",
-        "uniform-noise",
-        "fgsm",
-        "pgd",
-        "label-flip",
-        "random-pixel",
-        "jacobsen-pixel",
-        "hand-placed-pixel",
-        "random-search-pixel",
-        "single-pixel",
-        "badnets",
-        "poison-frog",
-        "adversarial-poisoning",
-        "deep-confuse",
-        "deepfool",
-        "cw-l2",
-        "lbfgs",
-        "transfer",
-        "difference-of-means",
-        "uap",
-        "targeted-uap",
-        "feature-adversary",
-        "masked-patch",
-        "nes",
-        "finite-difference",
-        "zo-signsgd",
-        "zo-adam",
-        "zoo",
-        "autozoom",
-        "gen-attack",
-        "dba",
-        "label-flip-targeted",
-        "label-flip-loss",
-        "unlearnable",
-        "clean-label-backdoor",
-        "hidden-trigger",
-        "bullseye-polytope",
-        "gradient-matching",
-        "sleeper-agent",
-        "influence-poisoning",
-    ]
+    names = [spec.name for spec in specs]
+    assert len(set(names)) == len(names) > 50
+    assert all(spec.summary and (spec.citation or spec.name in UNCITED) for spec in specs)
     for spec in specs:
         loaded = spec.load(spec.params())
         assert all(hasattr(loaded, act.value) for act in spec.acts)
