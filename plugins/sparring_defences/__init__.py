@@ -6,7 +6,34 @@ from collections.abc import Iterable
 
 from sparring.hookspecs import hookimpl
 from sparring.plugin import DefenceSpec
-from sparring_defences import activation_clustering, adversarial_training, feature_squeezing, jpeg, none
+from sparring_defences import (
+    activation_clustering,
+    adversarial_training,
+    cutout,
+    deepcloak,
+    example_pool,
+    fast_adversarial_training,
+    feature_squeezing,
+    feature_squeezing_detector,
+    fine_pruning,
+    free_adversarial_training,
+    gaussian_augmentation,
+    influence_filter,
+    input_randomisation,
+    jpeg,
+    knn_label,
+    mixup,
+    neural_cleanse,
+    none,
+    oracle_filters,
+    partition_vote,
+    randomised_smoothing,
+    roni,
+    spatial_smoothing,
+    spectral_signatures,
+    strip,
+    trades,
+)
 
 
 @hookimpl
@@ -17,4 +44,27 @@ def sparring_defences() -> Iterable[DefenceSpec]:
         feature_squeezing.SPEC,
         jpeg.SPEC,
         activation_clustering.SPEC,
+        spatial_smoothing.SPEC,
+        input_randomisation.SPEC,
+        randomised_smoothing.SPEC,
+        randomised_smoothing.TRAINED,
+        deepcloak.SPEC,
+        neural_cleanse.SPEC,
+        fine_pruning.SPEC,
+        feature_squeezing_detector.SPEC,
+        strip.SPEC,
+        trades.SPEC,
+        free_adversarial_training.SPEC,
+        fast_adversarial_training.SPEC,
+        example_pool.SPEC,
+        mixup.SPEC,
+        cutout.SPEC,
+        gaussian_augmentation.SPEC,
+        partition_vote.SPEC,
+        spectral_signatures.SPEC,
+        knn_label.SPEC,
+        roni.SPEC,
+        influence_filter.SPEC,
+        oracle_filters.PERFECT,
+        oracle_filters.RANDOM,
     )
