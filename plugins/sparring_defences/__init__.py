@@ -9,6 +9,7 @@ from sparring.plugin import DefenceSpec
 from sparring_defences import (
     activation_clustering,
     adversarial_training,
+    crown,
     cutout,
     deepcloak,
     example_pool,
@@ -20,6 +21,7 @@ from sparring_defences import (
     gaussian_augmentation,
     influence_filter,
     input_randomisation,
+    interval_bounds,
     jpeg,
     knn_label,
     mixup,
@@ -67,4 +69,6 @@ def sparring_defences() -> Iterable[DefenceSpec]:
         influence_filter.SPEC,
         oracle_filters.PERFECT,
         oracle_filters.RANDOM,
+        interval_bounds.SPEC,
+        crown.SPEC,
     )

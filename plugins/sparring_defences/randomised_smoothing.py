@@ -106,7 +106,10 @@ def certified_radius(least: NDArray[Any], sigma: float) -> NDArray[Any]:
     return np.asarray(sigma * norm.ppf(np.clip(least, 0.5, 1.0)), dtype=np.float64)
 
 
-CITATION = "Cohen, Rosenfeld, Kolter 2019, Certified adversarial robustness via randomized smoothing, section 3; arXiv 1902.02918"
+CITATION = (
+    "Cohen, Rosenfeld, Kolter 2019, Certified adversarial robustness via randomized smoothing, section 3; "
+    "arXiv 1902.02918"
+)
 
 SPEC = DefenceSpec(
     name="randomised-smoothing",
