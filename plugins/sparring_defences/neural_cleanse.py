@@ -23,8 +23,8 @@ CONSISTENT = 1.4826
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     steps: int = param(250, "steps of Adam, of all classes at once", at_least=1)
-    batch_size: int = param(64, "clean images a step, each with the trigger of every class", at_least=1)
-    learning_rate: float = param(0.1, "of the search", above=0)
+    batch_size: int = param(32, "clean images a step, each with the trigger of every class", at_least=1)
+    learning_rate: float = param(0.2, "of the search", above=0)
     success: float = param(0.99, "share of images that a trigger must turn", above=0, at_most=1)
     threshold: float = param(2.0, "anomaly index from which a class is accused", above=0)
     epochs: int = param(3, "passes over the clean rows while unlearning", at_least=1)
