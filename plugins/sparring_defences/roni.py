@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     trials: int = param(5, "random pairs of a base set and a calibration set", at_least=1)
-    base: int = param(100, "rows that the small model is trained on", at_least=2)
+    base: int = param(20, "rows that the small model is trained on", at_least=2)
     calibration: int = param(400, "rows that its answers are counted on", at_least=1)
     harm: float = param(
-        0.001, "mean loss of accuracy on the calibration set from which a row is removed", at_least=0, at_most=1
+        0.005, "mean loss of accuracy on the calibration set from which a row is removed", at_least=0, at_most=1
     )
-    ridge: float = param(10.0, "penalty of the small model", above=0)
+    ridge: float = param(1.0, "penalty of the small model", above=0)
 
 
 class Roni:
