@@ -122,7 +122,8 @@ def _keep_zero(parameter: Tensor, dead: Tensor) -> torch.utils.hooks.RemovableHa
         gradient[dead] = 0
         return gradient
 
-    return parameter.register_hook(without)
+    handle: torch.utils.hooks.RemovableHandle = parameter.register_hook(without)
+    return handle
 
 
 def _accuracy(model: Model, clean: ArrayDataset, ctx: Context) -> float:

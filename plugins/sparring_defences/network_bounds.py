@@ -156,7 +156,7 @@ def pulled_back(layer: Layer, rows: Tensor, before: Tensor) -> tuple[Tensor, Ten
         before: (N, ...) any input of the layer, for its shape.
     """
     zero = torch.zeros_like(before)
-    out, transpose = torch.func.vjp(layer.apply, zero)
+    out, transpose, *_ = torch.func.vjp(layer.apply, zero)
     count = len(rows)
     pulled = torch.func.vmap(lambda row: transpose(row)[0])(rows)
     return pulled, (rows * out).flatten(2).sum(dim=2) if count else rows.new_zeros((0, len(before)))

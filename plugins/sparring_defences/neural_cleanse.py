@@ -116,7 +116,7 @@ def anomaly_index(norms: NDArray[Any]) -> NDArray[Any]:
 
     below = np.median(norms) - norms
     deviation = CONSISTENT * np.median(np.abs(below))
-    return np.maximum(below, 0) / max(float(deviation), 1e-6 * max(1.0, float(np.median(norms))))
+    return np.asarray(np.maximum(below, 0)) / max(float(deviation), 1e-6 * max(1.0, float(np.median(norms))))
 
 
 def _marked(x: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:
