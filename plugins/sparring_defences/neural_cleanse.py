@@ -27,7 +27,7 @@ class Params:
     learning_rate: float = param(0.2, "of the search", above=0)
     success: float = param(0.99, "share of images that a trigger must turn", above=0, at_most=1)
     threshold: float = param(2.0, "anomaly index from which a class is accused", above=0)
-    epochs: int = param(3, "passes over the clean rows while unlearning", at_least=1)
+    epochs: int = param(10, "passes over the clean rows while unlearning", at_least=1)
     marked: float = param(0.5, "share of the clean rows that carry the trigger while unlearning", above=0, at_most=1)
 
 

@@ -23,7 +23,7 @@ pytestmark = [
 def test_a_backdoored_network_is_accused_and_repaired(tmp_path: Path) -> None:
     """Wang et al. 2019, figure 3 and table IV: infected models have an anomaly index above 2, and unlearning brings the
     success rate down to a few per cent at nearly the same accuracy. 3,500 training images, four epochs; measured for
-    target 1: index 4.3, success 99.9 to 25 %, accuracy 94 to 92 %."""
+    target 1: index 4.3, and with three epochs of unlearning success 99.9 to 25 %, accuracy 94 to 92 %."""
     catalogue = discover()
     suite = suite_from_selectors(
         catalogue,

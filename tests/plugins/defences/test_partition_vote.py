@@ -16,7 +16,7 @@ from sparring_defences.partition_vote import Params, PartitionVote, changes_with
 from sparring_victims.logistic import Logistic
 from sparring_victims.logistic import Params as LogisticParams
 
-VICTIM = Logistic(LogisticParams(epochs=4))
+VICTIM = Logistic(LogisticParams(epochs=20, learning_rate=0.05))
 DEFENCE = PartitionVote(Params(parts=12))
 
 
