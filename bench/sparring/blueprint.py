@@ -112,8 +112,8 @@ class Blueprint:
 
     @cached_property
     def metrics(self) -> dict[str, Plugged]:
-        """The metrics that the suite asks for, or all of the catalogue."""
-        names = self.suite.metrics or tuple(sorted(self.catalogue.specs(Kind.METRIC)))
+        """The metrics that the suite asks for, or all of the catalogue that need not be asked for."""
+        names = self.suite.metrics or self.catalogue.default_metrics()
         return {f"metric.{n}": Plugged(Kind.METRIC, self.catalogue.default(Kind.METRIC, n)) for n in names}
 
     def _stage_code(self, name: StageName) -> str:

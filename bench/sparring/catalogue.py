@@ -110,6 +110,10 @@ class Catalogue:
     def metric(self, name: str) -> MetricSpec:
         return self._declared(MetricSpec, Kind.METRIC, name)
 
+    def default_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that boards have whose suite names none, sorted."""
+        return tuple(name for name in self.specs(Kind.METRIC) if self.metric(name).by_default)
+
     def _declared(self, spec_type: type[S], kind: Kind, name: str) -> S:
         spec = self.entry(kind, name).spec
         assert isinstance(spec, spec_type)  # discovery lets no other type in

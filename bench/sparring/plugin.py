@@ -246,11 +246,14 @@ class MetricSpec(PluginSpec):
         definition: the formula in one sentence, so that nobody has to guess what a column means.
         direction: which way is better for the defender.
         unit: "%" for fractions shown as percentages (values stay in [0, 1]), "s", "" for counts.
+        by_default: whether boards whose suite names no metrics have it. What is measured is part of a cell's key, so a
+            metric that joins such boards puts their records out of date.
     """
 
     definition: str
     direction: Direction
     unit: str = ""
+    by_default: bool = True
     randomised: bool = False
 
     @property

@@ -40,7 +40,7 @@ class Suite(BaseModel):
     Attributes:
         attacks: each with the part of the threat model that was stated beside its parameters.
         threats: the threat axis, partial; `(ThreatModel(),)` when the suite states none.
-        metrics: names; empty: all that apply.
+        metrics: names; empty: all that need not be named, and apply.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

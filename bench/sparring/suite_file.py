@@ -141,7 +141,7 @@ class SuiteFile(_Part):
         default_factory=list,
         description="partial threat models, crossed with the attacks: `{norm: linf, epsilon: 8/255}`",
     )
-    metrics: list[str] = Field(default_factory=list, description="names; by default all that apply")
+    metrics: list[str] = Field(default_factory=list, description="names; by default all that need not be named")
     limits: Limits = Limits()
     splits: Splits = Splits()
     evaluation: Evaluation = Evaluation()

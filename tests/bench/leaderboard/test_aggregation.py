@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import EVASION, evasion, realistic, record, scored, survivors
 
+from made_records import EVASION, evasion, realistic, record, scored, survivors
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.statistic import Statistic, Trials
 from sparring.leaderboard.table import ExpectedCell, State, Table, TableCell

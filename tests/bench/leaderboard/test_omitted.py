@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from made_records import EVASION, evasion, record
-
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.table import Table

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
-from made_records import record, scored
 from rich.console import Console
 
+from made_records import record, scored
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.markdown import markdown
 from sparring.leaderboard.page import page

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from made_records import EVASION, evasion, realistic, record, scored
 from rich.console import Console
 
+from made_records import EVASION, evasion, realistic, record, scored
 from sparring.cli.leaderboard import command
 from sparring.journal import open_results
 from sparring.leaderboard.aggregate import aggregate

@@ -7,10 +7,10 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import evasion, realistic, record, scored
 from rich.console import Console
 from scipy.stats import t as student
 
+from made_records import evasion, realistic, record, scored
 from sparring.leaderboard.aggregate import aggregate
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown import markdown
