@@ -58,9 +58,8 @@ class Cutout:
 SPEC = DefenceSpec(
     name="cutout",
     summary="Trains on images of which a random square is blanked.",
-    citation="DeVries & Taylor 2017, Improved regularization of convolutional neural networks with cutout, section "
-    "3.2; "
-    "arXiv 1708.04552",
+    citation="DeVries & Taylor 2017, Improved regularization of convolutional neural networks with cutout, "
+    "section 3.2; arXiv 1708.04552",
     params=Params,
     load=Cutout,
     acts=frozenset({Act.OWN_FIT}),

@@ -60,8 +60,7 @@ SPEC = DefenceSpec(
     name="deepcloak",
     summary="Masks the features before the last layer that adversarial examples change the most.",
     citation="Gao et al. 2017, DeepCloak: masking deep neural network models for robustness against adversarial "
-    "samples, "
-    "section 2; arXiv 1702.06763",
+    "samples, section 2; arXiv 1702.06763",
     params=Params,
     randomised=False,
     load=DeepCloak,

@@ -88,6 +88,7 @@ class _Pool:
     def put(self, x: Tensor, y: Tensor) -> None:
         import torch
 
+        x, y = x[-len(self._y) :], y[-len(self._y) :]  # no place twice
         places = (self._put + torch.arange(len(y), device=y.device)) % len(self._y)
         self._x[places], self._y[places] = x, y
         self._put += len(y)

@@ -83,8 +83,8 @@ def _prunable(called: list[nn.Module]) -> list[nn.Module]:
     if not convolutions and not hidden:
         raise ValueError("fine-pruning finds no convolution and no hidden linear layer to prune")
     at = (convolutions or hidden)[-1]
-    normalised = [module for module in called[at + 1 : at + 3] if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    return [called[at], *normalised[:1]]
+    kind = nn.BatchNorm2d if convolutions else nn.BatchNorm1d  # behind a convolution, BatchNorm1d is a later layer's
+    return [called[at], *[module for module in called[at + 1 : at + 3] if isinstance(module, kind)][:1]]
 
 
 def _activity(model: Model, layer: nn.Module, clean: ArrayDataset, ctx: Context) -> Tensor:
@@ -134,8 +134,7 @@ SPEC = DefenceSpec(
     name="fine-pruning",
     summary="Cuts channels of the last convolution that sleep on clean images, then trains on clean images.",
     citation="Liu, Dolan-Gavitt, Garg 2018, Fine-pruning: defending against backdooring attacks on deep neural "
-    "networks, "
-    "section 3; arXiv 1805.12185",
+    "networks, section 3; arXiv 1805.12185",
     params=Params,
     load=FinePruning,
     acts=frozenset({Act.REPAIR}),

@@ -42,8 +42,7 @@ SPEC = DefenceSpec(
     name="interval-bounds",
     summary="Proves by intervals, layer by layer, within which L-infinity radius the label stays.",
     citation="Gowal et al. 2018, On the effectiveness of interval bound propagation for training verifiably robust "
-    "models, "
-    "section 3; arXiv 1810.12715",
+    "models, section 3; arXiv 1810.12715",
     params=Params,
     randomised=False,
     load=IntervalBounds,

@@ -74,9 +74,8 @@ SPEC = DefenceSpec(
     name="knn-label",
     summary="Gives a row the label that its nearest neighbours agree on, or drops it.",
     citation="Paudice, Munoz-Gonzalez, Lupu 2018, Label sanitization against label flipping poisoning attacks, "
-    "algorithm 1, "
-    "arXiv 1803.00992; Peri et al. 2020, Deep k-NN defense against clean-label data poisoning attacks, arXiv "
-    "1909.13374",
+    "algorithm 1, arXiv 1803.00992; "
+    "Peri et al. 2020, Deep k-NN defense against clean-label data poisoning attacks, arXiv 1909.13374",
     params=Params,
     randomised=False,
     load=KnnLabel,

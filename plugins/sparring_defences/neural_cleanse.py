@@ -171,8 +171,7 @@ SPEC = DefenceSpec(
     name="neural-cleanse",
     summary="Reconstructs the smallest trigger to each class, accuses a class whose trigger is too small, unlearns it.",
     citation="Wang et al. 2019, Neural Cleanse: identifying and mitigating backdoor attacks in neural networks, "
-    "IEEE S&P, "
-    "sections IV to VI",
+    "IEEE S&P, sections IV to VI",
     params=Params,
     load=NeuralCleanse,
     acts=frozenset({Act.INSPECT, Act.REPAIR}),

@@ -46,7 +46,7 @@ class SpectralSignatures:
         flagged = np.zeros(len(y), dtype=bool)
         for label in np.unique(y):
             rows = np.flatnonzero(y == label)
-            count = int(1.5 * self.params.expected * len(rows))
+            count = round(1.5 * self.params.expected * len(rows))
             worst = np.argsort(-outlier_scores(features[rows]), kind="stable")[:count]
             flagged[rows[worst]] = True
         return flagged
