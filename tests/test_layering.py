@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").glob("sparring_*"))
 
 PUBLIC = {
+    "augmentation",
     "cell",
     "contracts",
     "data",

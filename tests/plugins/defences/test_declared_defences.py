@@ -11,7 +11,16 @@ import sparring_defences
 from sparring import hookspecs
 from sparring.plugin import Act
 
-METHODS = {Act.SANITISE: "sanitise", Act.REINFORCE: "reinforce", Act.GUARD: "guard"}
+METHODS = {
+    Act.SANITISE: "sanitise",
+    Act.REINFORCE: "reinforce",
+    Act.OWN_FIT: "fit",
+    Act.INSPECT: "inspect",
+    Act.REPAIR: "repair",
+    Act.GUARD: "guard",
+    Act.DETECT: "score",
+    Act.CERTIFY: "certify",
+}
 
 
 def test_importing_and_asking_loads_nothing_heavy() -> None:
@@ -31,7 +40,8 @@ def test_hooks_give_unique_names_and_load() -> None:
     manager.register(sparring_defences)
     (specs,) = manager.hook.sparring_defences()
     names = [s.name for s in specs]
-    assert names == ["none", "adversarial-training", "feature-squeezing", "jpeg", "activation-clustering"]
+    assert len(names) == len(set(names)) >= 31
+    assert names[:2] == ["none", "adversarial-training"]
     for spec in specs:
         loaded = spec.load(spec.params())
         assert all(hasattr(loaded, METHODS[act]) for act in spec.acts)

@@ -247,7 +247,9 @@ PERFORMED: Mapping[Act, Callable[[Rehearsal], None]] = {
 
 
 def _victims_model(run: Rehearsal, licence: Licence) -> tuple[Model, dict[str, Any]]:
-    """A copy of the victim's model, and the networks in it. Where the defence fitted it, it also restores it."""
+    """A copy of the victim's model, and the networks in it. Where the defence fits it, it also restores it."""
+    if Act.OWN_FIT in spec_of(run.subject).acts and not run.own:
+        own_fit(run)
     if run.own:
         plugin = run.plugin()
         with run.seen.acting("restore"):
