@@ -182,7 +182,8 @@ class AttackSpec(PluginSpec):
         acts: `POISON` (with `TRIGGER` for backdoors, `PROBES` for further evaluation inputs), `PERTURB`, `CORRUPT`.
         goals: goals it can pursue, the default first.
         norms: norms it can be bounded in, the default first; empty when it has no norm.
-        reads: threat fields that change what it does. All others are dropped before cells are told apart.
+        reads: threat fields that change what it does. All others are dropped before cells are told apart. Who reads
+            epsilon reads the norm that it is measured in, said or not.
         threat: the values of those fields where the suite states none.
         needs: what it must be given of the victim.
         surrogates: params that refer to victims; each is fitted by the harness (never the cell's own fit) and handed
@@ -204,6 +205,8 @@ class AttackSpec(PluginSpec):
         unknown = self.reads - THREAT_FIELDS
         if unknown:
             raise ValueError(f"attack {self.name!r} reads unknown threat fields: {', '.join(sorted(unknown))}")
+        if "epsilon" in self.reads and self.norms:
+            object.__setattr__(self, "reads", self.reads | {"norm"})
 
     @property
     def kind(self) -> Kind:

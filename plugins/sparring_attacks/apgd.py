@@ -107,6 +107,6 @@ SPEC = AttackSpec(
     goals=(Goal.EVASION,),
     norms=(Norm.LINF, Norm.L2),
     reads=frozenset({"norm", "epsilon", "query_budget", "adaptive"}),
-    threat=ThreatModel(goal=Goal.EVASION, norm=Norm.LINF, epsilon=0.1),
+    threat=ThreatModel(norm=Norm.LINF, epsilon=0.1),
     needs=frozenset({Access.GRADIENTS}),
 )

@@ -81,6 +81,6 @@ SPEC = AttackSpec(
     goals=(Goal.EVASION,),
     norms=(Norm.LINF, Norm.L2),
     reads=frozenset({"norm", "budget", "epsilon", "query_budget", "adaptive"}),
-    threat=ThreatModel(goal=Goal.EVASION, norm=Norm.LINF, budget=Budget.MINIMAL),
+    threat=ThreatModel(norm=Norm.LINF, budget=Budget.MINIMAL),
     needs=frozenset({Access.GRADIENTS}),
 )

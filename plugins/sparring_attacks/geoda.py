@@ -108,6 +108,6 @@ SPEC = AttackSpec(
     goals=(Goal.EVASION,),
     norms=(Norm.L2, Norm.LINF),
     reads=frozenset({"norm", "budget", "epsilon", "query_budget", "adaptive"}),
-    threat=ThreatModel(goal=Goal.EVASION, norm=Norm.L2, budget=Budget.MINIMAL, query_budget=1000),
+    threat=ThreatModel(norm=Norm.L2, budget=Budget.MINIMAL, query_budget=1000),
     needs=frozenset({Access.DECISIONS}),
 )

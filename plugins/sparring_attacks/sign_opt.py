@@ -93,6 +93,6 @@ SPEC = AttackSpec(
     goals=(Goal.EVASION,),
     norms=(Norm.L2,),
     reads=frozenset({"budget", "epsilon", "query_budget", "adaptive"}),
-    threat=ThreatModel(goal=Goal.EVASION, norm=Norm.L2, budget=Budget.MINIMAL, query_budget=4000),
+    threat=ThreatModel(norm=Norm.L2, budget=Budget.MINIMAL, query_budget=4000),
     needs=frozenset({Access.DECISIONS}),
 )

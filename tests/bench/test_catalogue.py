@@ -327,3 +327,21 @@ def test_hooks_per_cell_are_called_and_one_that_raises_is_only_logged(only, inst
     import b_listens
 
     assert Path(b_listens.__file__).with_suffix(".seen").read_text() == "x/x/x/x/r0 done"
+
+
+def test_who_reads_epsilon_reads_its_norm():
+    """Else the cell would have no norm, and the attack would not be held to its epsilon."""
+    from sparring.plugin import Act, AttackSpec
+    from sparring.threat import Goal, Norm, When
+
+    spec = AttackSpec(
+        name="bounded",
+        summary="Reads epsilon and does not speak of the norm.",
+        load=object,
+        when=When.INFERENCE,
+        acts=frozenset({Act.PERTURB}),
+        goals=(Goal.EVASION,),
+        norms=(Norm.L2,),
+        reads=frozenset({"epsilon"}),
+    )
+    assert spec.reads == {"epsilon", "norm"}
