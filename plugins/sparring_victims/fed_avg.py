@@ -62,6 +62,8 @@ class FedAvg:
         from sparring.training_loop import initialised
 
         first = clients[0]
+        if not any(map(len, clients)):
+            raise ValueError("no images to train on: the training set is empty")
         if empty := sum(not len(rows) for rows in clients):
             raise ValueError(f"{empty} of {len(clients)} clients have no images; set fewer clients")
         server = initialised(lambda: self.network.build(first.image_shape, first.classes), ctx)

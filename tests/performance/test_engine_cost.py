@@ -1,5 +1,5 @@
 """What the harness costs beside the stages it runs, and what a second worker gains: ratios within one run, on the whole
-digits board, about fifteen minutes. By hand, on an idle machine: `pytest -m slow tests/performance`."""
+digits board, about fifteen minutes. By hand, on an idle machine: `pytest -n 0 -m slow tests/performance`."""
 
 from __future__ import annotations
 

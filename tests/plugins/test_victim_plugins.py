@@ -216,7 +216,7 @@ def test_linear_svm_gradients_are_exact() -> None:
     np.testing.assert_allclose(gradient[0].flatten().numpy(), model.state()["weight"][2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "fed-avg"])
 def test_networks_follow_the_recipe_they_are_given(name: str, digits: tuple[ArrayDataset, ArrayDataset]) -> None:
     victim = SPECS[name].load(SPECS[name].params(epochs=3, weight_decay=0.1, optimiser=Optimiser.SGD))
     assert victim.recipe() == Recipe(
