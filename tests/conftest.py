@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from distributions import make_distribution
 
 pytest_plugins = ["zoo"]
 collect_ignore = ["example_plugin", "example_plugin_broken"]  # distributions with tests of their own; see e2e
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch comes later; workers must not share their cores
 
 settings.register_profile("sparring", deadline=None)  # a busy machine is no failure
 settings.load_profile("sparring")

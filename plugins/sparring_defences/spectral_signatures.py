@@ -28,7 +28,7 @@ class SpectralSignatures:
     layer, and remove the rows whose squared projection on the first right singular vector is largest.
 
     Every class loses 1.5 * `expected` of its rows, poisoned or not, as in the paper. ART's `SpectralSignatureDefense`
-    (1.20.1) takes the same scores; it wants a fitted ART classifier.
+    (1.20.1) finds the same vector, but projects features on it that are not centred.
     """
 
     def __init__(self, params: Params) -> None:

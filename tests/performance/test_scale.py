@@ -1,4 +1,4 @@
-"""Planning many cells, of plugins that do nothing. By hand, on an idle machine: `pytest -n 0 -m slow tests/performance`."""
+"""Planning many cells, of plugins that do nothing. By hand, when idle: `pytest -n 0 -m slow tests/performance`."""
 
 from __future__ import annotations
 

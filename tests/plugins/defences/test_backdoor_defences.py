@@ -1,4 +1,4 @@
-"""STRIP, Neural Cleanse, fine-pruning and DeepCloak on a backdoored network of digits."""
+"""STRIP, fine-pruning and DeepCloak on a backdoored network of digits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from scipy.stats import entropy, mannwhitneyu
 from torch import Tensor
 
-from sparring.contracts import Aux, Context, Finding
+from sparring.contracts import Aux, Context
 from sparring.data import ArrayDataset
 from sparring.model import Model
 from sparring.threat import ThreatModel
 from sparring_attacks.badnets import BadNets
 from sparring_attacks.badnets import Params as BadNetsParams
-from sparring_defences import deepcloak, feature_squeezing_detector, fine_pruning, neural_cleanse, strip
+from sparring_defences import deepcloak, feature_squeezing_detector, fine_pruning, strip
 from sparring_victims.cnn import Cnn
 from sparring_victims.cnn import Params as CnnParams
 
@@ -84,36 +84,6 @@ def test_squeezing_scores_the_distance_of_predictions(scene: Scene, context) -> 
     rounded = (scene.x * 3).round() / 3
     one = (model.probabilities(scene.x) - model.probabilities(rounded)).abs().sum(dim=1)
     assert (score >= one - 1e-5).all()
-
-
-def test_anomaly_index_is_that_of_the_paper() -> None:
-    """Section IV.C: distance from the median over 1.4826 median absolute deviations, downwards."""
-    norms = np.array([50.0, 52, 48, 51, 49, 53, 47, 50, 50, 5])
-    index = neural_cleanse.anomaly_index(norms)
-    deviation = 1.4826 * np.median(np.abs(norms - np.median(norms)))
-    assert index[9] == pytest.approx((50 - 5) / deviation)
-    assert index[5] == 0
-    assert np.isfinite(neural_cleanse.anomaly_index(np.full(10, 7.0))).all()
-
-
-def test_neural_cleanse_finds_the_trigger_and_unlearns_it(scene: Scene, context) -> None:
-    defence, model = neural_cleanse.NeuralCleanse(neural_cleanse.Params(steps=150)), scene.model()
-    before = scene.accuracy(model)
-    finding = defence.inspect(model, scene.clean, context())
-    assert finding.arrays["norms"].argmin() == TARGET
-    mask, pattern = finding.arrays["masks"][TARGET], finding.arrays["patterns"][TARGET]
-    others = scene.x[scene.y != TARGET]
-    marked = torch.from_numpy((others.numpy() * (1 - mask) + pattern * mask).astype(np.float32))
-    assert (model.predict(marked) == TARGET).float().mean() > 0.9, "the reconstructed trigger works"
-    accusing = Finding(True, finding.score, (TARGET,), finding.arrays)
-    mended = defence.repair(scene.model(), scene.clean, accusing, context())
-    assert scene.success(mended) < scene.success(scene.model()) - 0.3
-    assert scene.accuracy(mended) > before - 0.1
-
-
-def test_who_is_not_accused_is_not_changed(scene: Scene, context) -> None:
-    defence, model = neural_cleanse.NeuralCleanse(neural_cleanse.Params()), scene.model()
-    assert defence.repair(model, scene.clean, None, context()) is model
 
 
 def test_fine_pruning_cuts_channels_for_good(scene: Scene, context) -> None:

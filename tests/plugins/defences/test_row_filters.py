@@ -87,12 +87,15 @@ def test_spectral_signatures_find_a_cloud_apart() -> None:
 
 
 @pytest.mark.fidelity
-def test_spectral_scores_are_those_of_art() -> None:
+def test_spectral_scores_are_those_of_art_on_centred_features() -> None:
+    """ART centres features to find the direction, and not to project them on it, as the paper's algorithm 1 says."""
     from art.defences.detector.poison import SpectralSignatureDefense
 
     features = np.random.default_rng(0).normal(size=(50, 8))
-    theirs = SpectralSignatureDefense.spectral_signature_scores(features)
-    np.testing.assert_allclose(outlier_scores(features), np.asarray(theirs).ravel(), rtol=1e-6)
+    theirs = SpectralSignatureDefense.spectral_signature_scores(features - features.mean(axis=0))
+    np.testing.assert_allclose(outlier_scores(features), np.asarray(theirs).ravel() ** 2, rtol=1e-6)
+    moved = SpectralSignatureDefense.spectral_signature_scores(features + 5)
+    assert not np.allclose(np.asarray(moved).ravel() ** 2, outlier_scores(features + 5))
 
 
 def test_controls_know_the_truth(flipped, context) -> None:
