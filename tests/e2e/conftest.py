@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ import pytest
 from third_party import MEANS, NUDGE, SHARE
 
 from distributions import make_distribution
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it, and their children
 
 COMMAND = [sys.executable, "-c", "from sparring.cli.main import main; main()"]
 SUMMARY = re.compile(
