@@ -28,20 +28,25 @@ class CellPattern:
 
     Attributes:
         id: for the whole cell id, `dataset/victim/attack/defence/rN`; `None`: not stated.
-        parts: (part, pattern) pairs. A pattern without parameters, `pgd` say, fits the plugin whatever its
-            parameters are.
+        parts: (part, patterns) pairs; one of the patterns must fit. A pattern without parameters, `pgd` say, fits the
+            plugin whatever its parameters are.
     """
 
     id: str | None = None
-    parts: tuple[tuple[str, str], ...] = ()
+    parts: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def matches(self, cell: Cell) -> bool:
         if self.id is not None and not glob_match(self.id, cell.id):
             return False
-        return all(any(glob_match(pattern, text) for text in _texts(cell, part)) for part, pattern in self.parts)
+        return all(_fits(patterns, _texts(cell, part)) for part, patterns in self.parts)
 
     def __str__(self) -> str:
-        return self.id if self.id is not None else ", ".join(f"{part}: {pattern}" for part, pattern in self.parts)
+        parts = (f"{part}: {' | '.join(patterns)}" for part, patterns in self.parts)
+        return self.id if self.id is not None else ", ".join(parts)
+
+
+def _fits(patterns: tuple[str, ...], texts: tuple[str, ...]) -> bool:
+    return any(glob_match(pattern, text) for pattern in patterns for text in texts)
 
 
 def _texts(cell: Cell, part: str) -> tuple[str, ...]:

@@ -179,7 +179,12 @@ def _each(axis: str, entries: Sequence[Any], resolve: Callable[[Any], Sequence[A
 def _pattern(raw: Any) -> CellPattern:
     if isinstance(raw, str):
         return CellPattern(id=raw)
-    return CellPattern(parts=tuple((part, text) for part in PARTS if (text := getattr(raw, part)) is not None))
+    stated = ((part, getattr(raw, part)) for part in PARTS)
+    return CellPattern(
+        parts=tuple(
+            (part, (text,) if isinstance(text, str) else tuple(text)) for part, text in stated if text is not None
+        )
+    )
 
 
 def _check_clean_rows(suite: Suite, catalogue: Catalogue) -> None:

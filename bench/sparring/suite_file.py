@@ -72,13 +72,17 @@ class Evaluation(_Part):
     )
 
 
+Patterns = str | Annotated[list[str], Field(min_length=1)] | None
+"""A glob over one part of a cell, or several of which one must fit."""
+
+
 class ExcludedParts(_Part):
     """Excludes the cells whose parts fit all patterns; `*` and `?` are special."""
 
-    dataset: str | None = None
-    victim: str | None = None
-    attack: str | None = None
-    defence: str | None = None
+    dataset: Patterns = None
+    victim: Patterns = None
+    attack: Patterns = None
+    defence: Patterns = None
 
 
 class PaperValue(_Part):
@@ -177,7 +181,10 @@ def _worst(error: ValidationError) -> BadInput:
     if trail[0] in {"datasets", "victims", "attacks", "defences"} and len(trail) > 1:
         return BadInput("each entry is 'name', 'name[param=value]' or 'name: {param: value}'", trail=trail[:2])
     if trail[0] == "exclude" and len(trail) > 1:
-        return BadInput("each entry is a pattern, or a mapping of dataset, victim, attack, defence", trail=trail[:2])
+        return BadInput(
+            "each entry is a pattern, or a mapping of dataset, victim, attack, defence to one or several patterns",
+            trail=trail[:2],
+        )
     if detail["type"] == "too_short":
         return BadInput(f"{where} is empty; name at least one", trail=trail)
     cause = detail.get("ctx", {}).get("error")

@@ -356,9 +356,38 @@ def test_any_text_without_star_and_question_mark_fits_itself_alone(text):
 
 def test_all_stated_parts_of_a_pattern_must_fit(zoo):
     (cell,) = cells(zoo, attacks=["pgd[steps=3]"])
-    assert CellPattern(parts=(("attack", "pgd"), ("victim", "c?n"))).matches(cell)
-    assert CellPattern(parts=(("attack", "pgd[epsilon=0.3,steps=3]"),)).matches(cell)
-    assert not CellPattern(parts=(("attack", "pgd"), ("victim", "mlp"))).matches(cell)
+    assert CellPattern(parts=(("attack", ("pgd",)), ("victim", ("c?n",)))).matches(cell)
+    assert CellPattern(parts=(("attack", ("pgd[epsilon=0.3,steps=3]",)),)).matches(cell)
+    assert not CellPattern(parts=(("attack", ("pgd",)), ("victim", ("mlp",)))).matches(cell)
+
+
+def test_of_several_patterns_of_a_part_one_must_fit(load, zoo):
+    product = """
+        datasets: [dots]
+        victims: [cnn, random-forest]
+        attacks: [none, "pgd[steps=[3,4]]"]
+        defences: [none, "squeeze[bits=1]", "squeeze[bits=2]"]
+        """
+    exclude = """
+        exclude:
+          - {attack: [none, "pgd[*steps=3*]"], defence: ["squeeze[bits=1]", "squeeze[bits=2]"]}
+          - {victim: [random-forest], attack: pgd}
+        """
+
+    def stays(cell):
+        guarded, three_steps = "squeeze" in cell, "steps=3" in cell
+        attacked, forest = "pgd" in cell, "random-forest" in cell
+        return not (guarded and (not attacked or three_steps)) and not (forest and attacked)
+
+    everything, left = ids(load(dedent(product)), zoo), ids(load(dedent(product) + dedent(exclude)), zoo)
+    assert left == [cell for cell in everything if stays(cell)]
+    assert 0 < len(left) < len(everything)
+
+
+@pytest.mark.parametrize("patterns", ["[]", "[1]", "{a: b}"])
+def test_patterns_that_are_none_are_named_with_their_line(load, patterns):
+    with pytest.raises(BadInput, match=r"suite.yaml:5: exclude"):
+        load(GOOD + f"exclude: [{{attack: {patterns}}}]\n")
 
 
 def test_the_published_schema_fits_a_good_file_and_is_json():

@@ -11,13 +11,13 @@ from sparring.stage import Done, Sort, Stage, StageOutcome, sort_of
 Bundle = tuple[tuple[int, Chain], ...]
 """Chains, each with its rank in depth-first order."""
 
-SOON: Final = 1.0
+SOON: Final = 2.0
 """Expected seconds of a bundle at most: results are heard of when the whole bundle is done."""
 
 MOST: Final = 32
 """Chains of a bundle at most."""
 
-ALIKE: Final = 8
+ALIKE: Final = 16
 """Chains at most, unless one bundle has more, that share a priority, which is where those they lead to must wait."""
 
 ROUNDS: Final = 4
@@ -25,7 +25,7 @@ ROUNDS: Final = 4
 
 
 class Pace:
-    """What stages of each sort have taken in this run, at most; and bundles made accordingly.
+    """What stages of each sort have taken in this run, on average; and bundles made accordingly.
 
     Args:
         slots: tasks that the cluster runs at one time.
@@ -33,16 +33,20 @@ class Pace:
 
     def __init__(self, slots: int) -> None:
         self._slots = max(1, slots)
-        self._longest: dict[Sort, float] = {}
+        self._taken: dict[Sort, tuple[int, float]] = {}  # how many, and their seconds together
 
     def learn(self, stage: Stage, outcome: StageOutcome) -> None:
         if isinstance(outcome, Done):
-            sort = sort_of(stage)
-            self._longest[sort] = max(outcome.seconds, self._longest.get(sort, 0.0))
+            count, seconds = self._taken.get(sort_of(stage), (0, 0.0))
+            self._taken[sort_of(stage)] = count + 1, seconds + outcome.seconds
 
     def expected(self, chain: Chain) -> float:
-        """Seconds of a chain, judged by the longest stages of the same sorts so far; infinite as long as unknown."""
-        return sum(self._longest.get(sort_of(stage), float("inf")) for stage in chain.stages)
+        """Seconds of a chain, judged by the stages of the same sorts so far; infinite as long as unknown."""
+        return sum(self._mean(sort_of(stage)) for stage in chain.stages)
+
+    def _mean(self, sort: Sort) -> float:
+        count, seconds = self._taken.get(sort, (0, 0.0))
+        return seconds / count if count else float("inf")
 
     def bundles(self, ready: Sequence[tuple[int, Chain]], waiting: int) -> list[Bundle]:
         """`ready` in its order, cut so that only what is expected to be over soon shares a bundle.

@@ -17,7 +17,7 @@ from sparring.stage import Execute, StageOutcome, WorkerSettings
 if TYPE_CHECKING:
     from distributed import Client
 
-WINDOW: Final = 256  # chains that Dask knows at one time
+WINDOW: Final = 64  # chains for each process that Dask knows at one time
 PATIENCE: Final = 10.0  # seconds to reach a scheduler, and again for its first worker
 NOWHERE: Final = "127.0.0.1:0"  # reached from this machine only, at a free port
 _CONFIG: Final = {
@@ -34,13 +34,15 @@ class LocalEngine:
 
     Args:
         workers: processes that run stages; `None`: one for each core that this process may use.
-        window: chains that Dask is given at one time.
+        window: chains that Dask is given at one time; `None`: in proportion to the processes.
         imports: modules that processes import before the clock of their first stage starts.
     """
 
-    def __init__(self, workers: int | None = None, window: int = WINDOW, imports: tuple[str, ...] = IMPORTS) -> None:
+    def __init__(
+        self, workers: int | None = None, window: int | None = None, imports: tuple[str, ...] = IMPORTS
+    ) -> None:
         self._workers = workers or usable_cores()
-        self._window = window
+        self._window = window or WINDOW * self._workers
         self._imports = imports
 
     def run(
@@ -60,7 +62,7 @@ class DaskEngine:
         imports: as for `LocalEngine`.
     """
 
-    def __init__(self, address: str, window: int = 4 * WINDOW, imports: tuple[str, ...] = IMPORTS) -> None:
+    def __init__(self, address: str, window: int = 16 * WINDOW, imports: tuple[str, ...] = IMPORTS) -> None:
         self._address = address
         self._window = window
         self._imports = imports

@@ -120,7 +120,7 @@ class _Driver:
 
     def _fill_window(self) -> None:
         flying = sum(map(len, self._flying.values()))
-        if flying <= self._window - self._window // 4:
+        if flying <= self._window // 2:
             for bundles in together(self._pace.bundles(self._frontier.take(self._window - flying), flying)):
                 self._submit(bundles)
 

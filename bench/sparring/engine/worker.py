@@ -17,7 +17,7 @@ from sparring.stage import Broken, Done, StageOutcome, WorkerSettings
 Outcomes = tuple[StageOutcome, ...]
 """Of one chain, up to the first stage that broke."""
 
-SAID_EVERY: Final = 0.2
+SAID_EVERY: Final = 0.5
 """Seconds between two announcements of started stages in a bundle, which are for people only. A chain that travels
 alone may take long, and announces each."""
 
