@@ -17,8 +17,9 @@ from torch import Tensor, nn
 Apply = Callable[[Tensor], Tensor]
 
 WEIGHTED = ("conv2d", "linear", "batch_norm")
-NEUTRAL = ("avg_pool2d", "adaptive_avg_pool2d", "flatten", "view", "reshape", "contiguous", "clone", "dropout")
-MONOTONE = ("max_pool2d", "adaptive_max_pool2d", "sigmoid", "tanh")
+RESHAPED = ("flatten", "unflatten", "view", "reshape", "contiguous", "clone")
+NEUTRAL = (*RESHAPED, "avg_pool2d", "adaptive_avg_pool2d", "dropout")
+MONOTONE = ("max_pool1d", "max_pool2d", "adaptive_max_pool2d", "sigmoid", "tanh")
 SLACK = 1e-4
 """Margin of logits that is left for the single precision in which the model itself computes."""
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from sparring.hookspecs import hookimpl
 from sparring.plugin import VictimSpec
 from sparring_victims import (
+    autoencoder_softmax,
     cnn,
     densenet,
     feature_svm,
     fed_avg,
     linear_svm,
     logistic,
+    maxout,
     mlp,
     random_forest,
     rbf_svm,
@@ -35,4 +37,6 @@ def sparring_victims() -> Iterable[VictimSpec]:
         random_forest.SPEC,
         feature_svm.SPEC,
         fed_avg.SPEC,
+        maxout.SPEC,
+        autoencoder_softmax.SPEC,
     )

@@ -17,6 +17,10 @@ TESTED, TRAINED, ATTACKED, CERTIFIED = 40, 60, 20, 12
 """Rows of the test set, rows of the training set, attacked ones, certified ones."""
 
 EPSILON: Final = 0.1
+EVASION: Final = ThreatModel(
+    when=When.INFERENCE, goal=Goal.TARGETED, norm=Norm.LINF, budget=Budget.BOUNDED, epsilon=EPSILON
+)
+BACKDOOR: Final = ThreatModel(when=When.TRAINING, goal=Goal.BACKDOOR, poison_fraction=0.25, label_changes=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,7 @@ ALL_RIGHT: Final = Course(right=1.0, robust=1.0, caught=1.0, spared=1.0, certifi
 ALL_WRONG: Final = Course(right=0.0, robust=0.0, caught=0.0, spared=0.0, certified=0.0)
 
 
-def complete(classes: int, course: Course) -> Evidence:
+def complete(classes: int, course: Course, threat: ThreatModel = EVASION) -> Evidence:
     """Evidence of which nothing is missing; new arrays each time."""
     rng = np.random.default_rng([classes, 3])
     y_test, y_train = np.arange(TESTED) % classes, np.arange(TRAINED) % classes
@@ -56,9 +60,7 @@ def complete(classes: int, course: Course) -> Evidence:
     probed = y_test[:ATTACKED].copy()
     return Evidence(
         classes=classes,
-        threat=ThreatModel(
-            when=When.INFERENCE, goal=Goal.TARGETED, norm=Norm.LINF, budget=Budget.BOUNDED, epsilon=EPSILON
-        ),
+        threat=threat,
         y_test=y_test,
         clean_prediction=clean,
         twin_prediction=y_test.copy(),

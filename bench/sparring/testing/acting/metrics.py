@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparring.contracts import Evidence
 from sparring.stage import RuleBroken
-from sparring.testing.evidence import ALL_RIGHT, ALL_WRONG, MIXED, complete
+from sparring.testing.evidence import ALL_RIGHT, ALL_WRONG, BACKDOOR, MIXED, complete
 from sparring.testing.performance import INPUTS, Performance, unchanged, watched
 from sparring.testing.scene import Scene
 from sparring.testing.subject import Subject
@@ -20,7 +20,7 @@ from sparring.testing.subject import Subject
 
 def metric(subject: Subject, scene: Scene) -> Performance:
     """A metric is shown evidence of which nothing is missing, of many and of two classes, from mixed, perfect and
-    worthless defences."""
+    worthless defences, against evasion and against a backdoor."""
     many, two = scene.classes, 2
     return measured(
         subject,
@@ -30,6 +30,9 @@ def metric(subject: Subject, scene: Scene) -> Performance:
             "all right": complete(many, ALL_RIGHT),
             "all wrong": complete(many, ALL_WRONG),
             "two classes": complete(two, MIXED),
+            "mixed backdoor": complete(many, MIXED, BACKDOOR),
+            "all right backdoor": complete(many, ALL_RIGHT, BACKDOOR),
+            "all wrong backdoor": complete(many, ALL_WRONG, BACKDOOR),
         },
     )
 

@@ -68,10 +68,13 @@ def percentages_are_fractions(subject: Tryout) -> None:
 
 def direction_is_honest(subject: Tryout) -> None:
     values, direction = _values(subject), _spec(subject).direction
-    if not {"all right", "all wrong"} <= values.keys():
+    pairs = [(values.get(f"all right{cell}"), values.get(f"all wrong{cell}")) for cell in ("", " backdoor")]
+    told = [(right, wrong) for right, wrong in pairs if right is not None and wrong is not None]
+    if not told:
         raise Impossible("it measures nothing in one of the cells that are compared")
-    right, wrong = values["all right"], values["all wrong"]
-    if right < wrong - CLOSE if direction is Direction.HIGHER else right > wrong + CLOSE:
+    for right, wrong in told:
+        if right >= wrong - CLOSE if direction is Direction.HIGHER else right <= wrong + CLOSE:
+            continue
         raise Violation(
             f"{direction} is better for the defender",
             f"it measures {right:g} where every answer is right and every attack found, {wrong:g} where none is",
@@ -96,19 +99,21 @@ def copes_with_missing_parts(subject: Tryout) -> None:
 
 def order_does_not_matter(subject: Tryout) -> None:
     from sparring.testing.acting.metrics import measured
-    from sparring.testing.evidence import MIXED, complete, shuffled
+    from sparring.testing.evidence import BACKDOOR, EVASION, MIXED, complete, shuffled
 
-    series = {f"mixed/{seed}": shuffled(complete(BASE.classes, MIXED), seed) for seed in range(3)}
-    before = _values(subject).get("mixed")
-    if before is None or "measure/mixed" in subject.unsteady:
-        return
-    for value in measured(subject, BASE, series).returned.values():
-        if value is None or abs(float(value) - before) > CLOSE * max(1.0, abs(before)):
-            raise Violation(
-                "the order of the images means nothing",
-                f"{before:g} became {value} when the rows were shuffled",
-                "'sample' says which rows of the test set the attacked images are; do not rely on their order",
-            )
+    values = _values(subject)
+    for cell, threat in (("mixed", EVASION), ("mixed backdoor", BACKDOOR)):
+        before = values.get(cell)
+        if before is None or f"measure/{cell}" in subject.unsteady:
+            continue
+        series = {f"{cell}/{seed}": shuffled(complete(BASE.classes, MIXED, threat), seed) for seed in range(3)}
+        for value in measured(subject, BASE, series).returned.values():
+            if value is None or abs(float(value) - before) > CLOSE * max(1.0, abs(before)):
+                raise Violation(
+                    "the order of the images means nothing",
+                    f"{before:g} became {value} when the rows were shuffled",
+                    "'sample' says which rows of the test set the attacked images are; do not rely on their order",
+                )
 
 
 CHECKS = (
