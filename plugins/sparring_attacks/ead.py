@@ -70,7 +70,8 @@ class ElasticNet:
             )
 
         made = torchattacks_adapter.run(build, model, x, Aim.of(threat, y, aux), ctx, self.params.batch_size)
-        return kept_within(made, x, threat)
+        # its shrinkage step bounds y, but not the extrapolation from two of them that it may return as the best
+        return kept_within(made.clamp(0, 1), x, threat)
 
 
 def affordable(searches: int, steps: int, query_budget: int | None) -> tuple[int, int]:
