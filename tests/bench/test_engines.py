@@ -284,6 +284,28 @@ def test_a_process_that_cannot_start_stops_the_run(tmp_path: Path) -> None:
         run(LocalEngine(workers=1, imports=("nowhere_to_be_found",)), graph([stage("a")], ["a"]), tmp_path)
 
 
+@pytest.mark.parametrize(("deaths", "runs"), [(1, True), (3, True), (9, False)])
+def test_processes_killed_while_they_start_are_replaced_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, runs: bool
+) -> None:
+    for number in range(deaths):
+        (tmp_path / f"life{number}").touch()
+    (tmp_path / "mortal.py").write_text(f"""
+import os, pathlib
+lives = sorted(pathlib.Path({str(tmp_path)!r}).glob("life*"))
+if lives:
+    lives[0].unlink()
+    os.kill(os.getpid(), 9)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    engine, one = LocalEngine(workers=1, imports=("mortal",)), graph([stage("a")], ["a"])
+    if runs:
+        assert isinstance(run(engine, one, tmp_path)[0]["a"], Done)
+    else:
+        with pytest.raises(EngineUnavailable, match="did not start"):
+            run(engine, one, tmp_path)
+
+
 def test_abandoning_a_run_stops_it_at_once(tmp_path: Path) -> None:
     stages = [stage("quick"), stage("start", act="start"), stage("loop", act="loop")]
     settings = WorkerSettings(store=tmp_path)

@@ -32,6 +32,7 @@ from sparring.stage import FailureKind, StageName, StageOutcome, WorkerSettings
 GRACE: Final = 0.25  # seconds past the limit in which a stage that watches its own deadline may stop by itself
 TAIL: Final = 4_000  # bytes of its output that are kept when a child dies
 LOG: Final = 8 << 20  # bytes of output after which a child's log is begun anew
+STARTS: Final = 3  # children that may be killed one after the other before the first stage, by whomever
 FAMILY: Final = 20  # ticks between two looks at the memory of what a stage started; listing processes is slow
 _LAST_WILL = 'trap "" HUP INT TERM; read -r _; kill -s KILL -- "-$1"'  # "-KILL --" is refused by dash
 
@@ -47,12 +48,13 @@ class Posted:
 
 
 class ChildLost(Exception):
-    """The child is gone; `kind` and message say why, `output` is the last it wrote."""
+    """The child is gone; `kind` and message say why, `output` is the last it wrote. `signalled`: somebody killed it."""
 
-    def __init__(self, kind: FailureKind, message: str, output: str) -> None:
+    def __init__(self, kind: FailureKind, message: str, output: str = "", *, signalled: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
         self.output = output
+        self.signalled = signalled
 
 
 class Supervisor:
@@ -75,12 +77,9 @@ class Supervisor:
 
     def run(self, stage: Posted) -> StageOutcome | Halt:
         """Run one stage; every way to fail comes back as a value."""
-        try:
-            child = self._ready_child()
-        except ChildLost as lost:
-            return Halt(EngineUnavailable(f"the process that runs stages did not start: {lost}\n{lost.output}".strip()))
-        except OSError as error:  # no more processes, or no room for its output
-            return Halt(EngineUnavailable(f"the process that runs stages did not start: {error}"))
+        child = self._started()
+        if isinstance(child, Halt):
+            return child
         try:
             outcome: StageOutcome | Halt = pickle.loads(child.ask(stage.pickled, self._settings))
             return outcome if isinstance(outcome, Halt) else _own(stage, outcome)
@@ -96,6 +95,20 @@ class Supervisor:
             if self._child is not None:
                 self._child.kill()
 
+    def _started(self) -> _Child | Halt:
+        """A child that is ready. That one is killed while it starts says nothing of the stage: another is tried."""
+        for left in reversed(range(STARTS)):
+            try:
+                return self._ready_child()
+            except ChildLost as lost:
+                if left and lost.signalled and not self._closed:
+                    continue
+                why = f"{lost}\n{lost.output}"
+            except OSError as error:  # no more processes, or no room for its output
+                why = str(error)
+            break
+        return Halt(EngineUnavailable(f"the process that runs stages did not start: {why}".strip()))
+
     def _ready_child(self) -> _Child:
         idle = time.monotonic() - self._used
         if self._child is not None and self._child.alive and idle < IDLE / 2:  # else it may be about to end
@@ -109,7 +122,7 @@ class Supervisor:
             self._child = child
             if self._closed:
                 child.kill()
-                raise ChildLost(FailureKind.KILLED, "the run was stopped", "")
+                raise ChildLost(FailureKind.KILLED, "the run was stopped")
         child.prepare(self._setup)
         return child
 
@@ -132,7 +145,10 @@ class _Child:
             self._process = nursery.born(theirs.fileno(), self._log.fileno())
         finally:
             theirs.close()
-        self._seen = psutil.Process(self._process.pid)
+        try:
+            self._seen = psutil.Process(self._process.pid)
+        except psutil.NoSuchProcess:
+            raise ChildLost(FailureKind.KILLED, "it ended at once", signalled=True) from None
         self._will = subprocess.Popen(
             ["/bin/sh", "-c", _LAST_WILL, "sh", str(self._process.pid)],
             stdin=subprocess.PIPE,
@@ -202,4 +218,6 @@ class _Child:
         self.kill()
         size = os.fstat(self._log.fileno()).st_size
         output = os.pread(self._log.fileno(), TAIL, max(0, size - TAIL)).decode(errors="replace").strip()
-        return ChildLost(kind, message or died(self._process.returncode), output)
+        status = self._process.returncode
+        killed = kind is FailureKind.KILLED and status is not None and status < 0
+        return ChildLost(kind, message or died(status), output, signalled=killed)
