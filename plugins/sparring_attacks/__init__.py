@@ -56,6 +56,7 @@ from sparring_attacks import (
     single_pixel,
     sleeper_agent,
     square,
+    svm_poisoning,
     targeted_uap,
     transfer,
     uap,
@@ -75,6 +76,7 @@ RELABELLING = {
     "without that it would be a clean-label backdoor (Turner et al. 2019)",
     "label-flip-targeted": "label-flip-targeted changes nothing but labels (Tolpegin et al. 2020, section 3.2)",
     "label-flip-loss": "label-flip-loss changes nothing but labels (Xiao et al. 2012, section 3.1)",
+    "svm-poisoning": "svm-poisoning moves rows that have got another label (Biggio et al. 2012, section 3)",
     "dba": "dba relabels what it marks (Xie et al. 2020, section 3.1)",
 }
 
@@ -131,6 +133,7 @@ def sparring_attacks() -> Iterable[AttackSpec]:
         dba.SPEC,
         label_flip_targeted.SPEC,
         label_flip_loss.SPEC,
+        svm_poisoning.SPEC,
         unlearnable.SPEC,
         clean_label_backdoor.SPEC,
         hidden_trigger.SPEC,

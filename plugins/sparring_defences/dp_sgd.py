@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparring.plugin import Act, DefenceSpec, param
 from sparring.threat import Access
@@ -86,7 +87,8 @@ class DpSgd:
         for images, labels in zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True):
             if len(labels) == 0:
                 continue
-            gradients = vmap(grad(loss), in_dims=(None, 0, 0))(now, images, labels)
+            with _usual_layout():
+                gradients = vmap(grad(loss), in_dims=(None, 0, 0))(now, images, labels)
             lengths = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
             weight = (self.params.clip / lengths.clamp_min(1e-12)).clamp_max(1.0)
             for name, gradient in gradients.items():
@@ -95,6 +97,19 @@ class DpSgd:
 
     def restore(self, victim: Victim, state: Arrays, ctx: Context) -> Model:
         return victim.restore(state, ctx)
+
+
+def _usual_layout() -> AbstractContextManager[object]:
+    """Where `vmap` does not know a layout of memory that a network asks for, it gets the usual one, of the same values
+    ("Tensor.clone(memory_format) inside vmap is only supported with ... contiguous_format")."""
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+
+    class UsualLayout(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0].contiguous() if func is Tensor.contiguous else func(*args, **(kwargs or {}))
+
+    return UsualLayout()
 
 
 SPEC = DefenceSpec(

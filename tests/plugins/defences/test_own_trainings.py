@@ -29,6 +29,8 @@ from sparring_defences.mixup import Params as MixupParams
 from sparring_defences.privacy import noise_for, privacy_cost
 from sparring_defences.trades import Params as TradesParams
 from sparring_defences.trades import Trades
+from sparring_victims.cnn import Cnn
+from sparring_victims.cnn import Params as CnnParams
 from sparring_victims.mlp import Mlp
 from sparring_victims.mlp import Params as MlpParams
 
@@ -142,3 +144,19 @@ def test_dp_sgd_learns_and_hides_single_rows(parts, context) -> None:
     sums = defence._clipped_sums(network, own, x, y)
     length = torch.stack([s.norm() for s in sums.values()]).norm()
     assert float(length) <= 0.5 + 1e-5
+
+
+def test_dp_sgd_clips_each_image_of_a_network_that_lays_images_out_channels_last(parts, context) -> None:
+    victim = Cnn(CnnParams(channels=(4, 4), fc=8, epochs=0))
+    network = victim.fit(parts[0], victim.recipe(), context()).weights().requires_grad_(True)
+    own = dict(network.named_parameters())
+    x, y = torch.from_numpy(parts[0].x[:3].copy()), torch.from_numpy(parts[0].y[:3].copy())
+    by_hand = {name: torch.zeros_like(p) for name, p in own.items()}
+    for image, label in zip(x.split(1), y.split(1), strict=True):
+        gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(network(image), label), list(own.values()))
+        length = torch.stack([g.norm() for g in gradients]).norm()
+        for name, gradient in zip(own, gradients, strict=True):
+            by_hand[name] += gradient * min(1.0, 0.5 / float(length))
+    sums = DpSgd(DpParams(clip=0.5))._clipped_sums(network, own, x, y)
+    for name, expected in by_hand.items():
+        torch.testing.assert_close(sums[name], expected, rtol=1e-4, atol=1e-6)
