@@ -73,6 +73,14 @@ def headline(board: Board) -> list[Sentence]:
     return [*(told for question in _questions(board) for told in _answers(question)), *_papers(board)]
 
 
+def by_question(board: Board) -> list[tuple[str, list[Sentence]]]:
+    """The headline's sentences under what they answer."""
+    found: dict[str, list[Sentence]] = {}
+    for sentence in headline(board):
+        found.setdefault(sentence.about, []).append(sentence)
+    return list(found.items())
+
+
 def _questions(board: Board) -> Iterator[_Question]:
     found, names = summary(board), board.names
     datasets = len({row.dataset for row in found.rows})
@@ -118,7 +126,10 @@ def _won(question: _Question, best: str, won: Sequence[_Match], of: int) -> str:
     told += f"{_range(match.score(best) for match in won)} %"
     if question.idle and best != question.idle and all(question.idle in match.contest.scores for match in won):
         told += f", undefended {_range(match.score(question.idle) for match in won)} %"
-    return f"{told}; {_range(match.lead.mean for match in won)} points before the next, beyond chance{_faced(won)}."
+    following = {question.called(match.lead.next) for match in won}
+    told += f"; {_range(match.lead.mean for match in won)} points before "
+    told += following.pop() if len(following) == 1 else "the next"
+    return f"{told}, beyond chance{_interval(won)}{_faced(won)}."
 
 
 def _no_help(question: _Question, matches: Sequence[_Match], of: int) -> str:
@@ -131,6 +142,7 @@ def _no_help(question: _Question, matches: Sequence[_Match], of: int) -> str:
             f"; ahead{_some(leaders, matches)} is {ahead} with {_range(match.score(match.best) for match in leaders)}"
         )
         told += " %, not told apart from it" if _known(leaders) else " %, in one repetition"
+        told += _interval(leaders) if all(match.lead.next == question.idle for match in leaders) else ""
     return f"{told}{_faced(matches)}."
 
 
@@ -139,7 +151,16 @@ def _undecided(question: _Question, matches: Sequence[_Match], of: int) -> str:
     told = f"On {_places(question, matches, of)} ahead is {ahead}: {question.quantity} "
     told += f"{_range(match.score(match.best) for match in matches)} %"
     told += ", not told apart from the next" if _known(matches) else ", in one repetition, which claims no order"
-    return f"{told}{_faced(matches)}."
+    return f"{told}{_interval(matches)}{_faced(matches)}."
+
+
+def _interval(matches: Sequence[_Match]) -> str:
+    """ " (95 %: 8.9 to 16.5)": of the lead, in points; from the lowest to the highest end where there are several."""
+    known = [match.lead.interval for match in matches if match.lead.interval is not None]
+    if not known:
+        return ""
+    low, high = max(-1.0, min(low for low, _ in known)), min(1.0, max(high for _, high in known))
+    return f" (95 %: {wording.percent(low)} to {wording.percent(high)} points)".replace("-", "−")
 
 
 def _known(matches: Sequence[_Match]) -> bool:

@@ -105,7 +105,7 @@ def _numbers(judged: Contest, label: str) -> list[str]:
     if score is None:
         return []
     number = wording.spread(score.statistic, True) + wording.rank(judged, label)
-    return [(f"**{number}**" if label == judged.best else number) + (f" ({score.note})" if score.note else "")]
+    return [(f"**{number}**" if label == judged.best else number) + (f" ({score.remark})" if score.remark else "")]
 
 
 def _told(judged: Contest, called: Callable[[str], str]) -> str:

@@ -119,7 +119,7 @@ def _harm_cell(row: SummaryRow, attack: str) -> SummaryCell:
     score = row.harm.scores.get(attack)
     if score is None:
         return SummaryCell((), (), "", 0)
-    return SummaryCell(_lines(row.harm, attack, ""), (score.note,) if score.note else (), *heat(score.statistic.mean))
+    return SummaryCell(_lines(row.harm, attack, ""), (score.remark,) if score.remark else (), *heat(score.statistic.mean))
 
 
 def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
@@ -137,7 +137,7 @@ def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
     small = [f"clean {wording.percent(clean.mean)}"] if clean is not None else []
     if score is None:
         return SummaryCell((), tuple(small), "", 0)
-    small += [score.note] if score.note else []
+    small += [score.remark] if score.remark else []
     return SummaryCell(_lines(row.robust, defence, ""), tuple(small), *heat(score.statistic.mean))
 
 
@@ -155,7 +155,7 @@ def _poisoned_cell(row: SummaryRow, defence: str) -> SummaryCell:
     accuracy, success = row.poisoned.scores.get(defence), row.asr.scores.get(defence)
     shares = [accuracy.statistic.mean] if accuracy is not None else []
     shares += [1 - success.statistic.mean] if success is not None else []
-    notes = dict.fromkeys(score.note for score in (accuracy, success) if score is not None and score.note)
+    notes = dict.fromkeys(score.remark for score in (accuracy, success) if score is not None and score.remark)
     return SummaryCell(lines, tuple(notes), *heat(min(shares, default=None)))
 
 

@@ -15,11 +15,22 @@ from sparring.leaderboard.table import Board, Table, TableCell
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The number of a defence or an attack. `values` is by repetition; `note`, unless empty, says why it is not to be
-    compared with the others."""
+    """The number of a defence or an attack.
+
+    Attributes:
+        values: by repetition.
+        note: unless empty, why it is not to be compared with the others.
+        partly: unless empty, how many repetitions it is over, where some are missing; it is compared over those.
+    """
 
     values: Mapping[int, float]
     note: str = ""
+    partly: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What is to be shown beside the number."""
+        return ", ".join(filter(None, (self.note, self.partly)))
 
     @property
     def statistic(self) -> Statistic:
@@ -138,6 +149,7 @@ def _row(table: Table) -> SummaryRow:
     sensible = [cell for cell in table.distinct if not cell.not_applicable]
     untouched = [cell for cell in sensible if cell.attack == "none" and CLEAN in cell.metrics]
     attacks = len({cell.attack for cell in sensible if cell.evasion})
+    repetitions = max((cell.expected for cell in sensible), default=0)
     poisons = [cell for cell in sensible if _spoils(cell)]
     triggers = [cell for cell in sensible if cell.when == "training" and cell.goal in ("backdoor", "targeted")]
     return SummaryRow(
@@ -148,9 +160,9 @@ def _row(table: Table) -> SummaryRow:
         triggers=len({cell.attack for cell in triggers}),
         targeted=len({cell.attack for cell in triggers if cell.goal == "targeted"}),
         clean={cell.base: cell.metrics[CLEAN] for cell in untouched},
-        robust=contest(_robust(table, attacks)),
-        poisoned=contest(_extreme(poisons, CLEAN, min)),
-        asr=contest(_extreme(triggers, ASR, max), lower=True),
+        robust=contest(_robust(table, attacks, repetitions)),
+        poisoned=contest(_extreme(poisons, CLEAN, min, repetitions)),
+        asr=contest(_extreme(triggers, ASR, max, repetitions), lower=True),
         harm=contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
     )
 
@@ -166,7 +178,7 @@ def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
     return scores
 
 
-def _robust(table: Table, attacks: int) -> dict[str, Score]:
+def _robust(table: Table, attacks: int, repetitions: int) -> dict[str, Score]:
     scores = {}
     for column in table.columns:
         if (worst := table.worst.get(column.label)) is None:
@@ -174,11 +186,17 @@ def _robust(table: Table, attacks: int) -> dict[str, Score]:
         notes = [f"{worst.fewest} of {attacks} attacks"] if worst.fewest < attacks else []
         notes += ["oblivious attacks only"] if worst.ways == ("oblivious",) else []
         values = dict(zip(worst.repetitions, worst.statistic.values, strict=True))
-        scores[column.base] = Score(values, ", ".join(notes))
+        scores[column.base] = Score(values, ", ".join(notes), _partly(values, repetitions))
     return scores
 
 
-def _extreme(cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[float]], float]) -> dict[str, Score]:
+def _partly(values: Mapping[int, float], repetitions: int) -> str:
+    return f"{len(values)} of {repetitions} repetitions" if len(values) < repetitions else ""
+
+
+def _extreme(
+    cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[float]], float], repetitions: int
+) -> dict[str, Score]:
     """By defence, the worst of `metric` over the attacks of each repetition."""
     found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     attacks = set()
@@ -193,7 +211,8 @@ def _extreme(cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[
     for base, by_repetition in found.items():
         fewest = min(len(values) for values in by_repetition.values())
         note = f"{fewest} of {len(attacks)} attacks" if fewest < len(attacks) else ""
-        scores[base] = Score({r: worst(values.values()) for r, values in by_repetition.items()}, note)
+        scored = {r: worst(values.values()) for r, values in by_repetition.items()}
+        scores[base] = Score(scored, note, _partly(scored, repetitions))
     return scores
 
 

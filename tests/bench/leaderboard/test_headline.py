@@ -39,21 +39,21 @@ def test_who_is_surely_best_by_how_much() -> None:
         attacked("at", "cnn", 0.50, 0.52, 0.51),
     )
     assert told.best == "at"
-    assert "robust accuracy in the worst case 51.0 %, undefended 11.0 %; 20.0 points before the next" in told.text
-    assert "beyond chance" in told.text
+    assert "robust accuracy in the worst case 51.0 %, undefended 11.0 %; 20.0 points before jpeg" in told.text
+    assert told.text.endswith(", beyond chance (95 %: 16.4 to 23.6 points).")
 
 
 def test_where_nothing_surely_helps_nobody_is_named_best() -> None:
     (told,) = said(attacked("none", "cnn", 0.1, 0.5, 0.3), attacked("jpeg", "cnn", 0.4, 0.2, 0.5))
     assert told.best == ""
     assert "no defence is surely better than none" in told.text
-    assert "ahead is jpeg with 36.7 %, not told apart from it" in told.text
+    assert "ahead is jpeg with 36.7 %, not told apart from it (95 %: −61.4 to 74.7 points)" in told.text
 
 
 def test_one_repetition_claims_no_order() -> None:
     (told,) = said(attacked("none", "cnn", 0.1), attacked("jpeg", "cnn", 0.4))
     assert told.best == ""
-    assert "in one repetition" in told.text
+    assert told.text.endswith("in one repetition.")
 
 
 def test_victims_that_say_the_same_share_a_sentence() -> None:
@@ -65,6 +65,7 @@ def test_victims_that_say_the_same_share_a_sentence() -> None:
     )
     assert [bool(sentence.best) for sentence in told] == [True, False]
     assert "on 2 of 3 victims (cnn, mlp)" in told[0].text
+    assert told[0].text.endswith("40.0 points before no defence, beyond chance (95 %: 36.4 to 43.6 points).")
     assert told[1].text.startswith("On svm")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM
 
 from made_records import EVASION, evasion, realistic, record, scored
 from sparring.leaderboard.aggregate import aggregate
@@ -21,9 +21,6 @@ from sparring.leaderboard.table import WAYS, Board
 from sparring.record import Failed, Warned
 from sparring.stage import FailureKind
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 INFO = {"clean-accuracy": ("Share of untouched test images classified correctly.", "higher", "%")}
@@ -189,7 +186,7 @@ def test_script_runs_under_its_policy_and_shows_one_table_at_a_time(tmp_path: Pa
     seen = after(page(board()), tmp_path)
     assert seen[seen.index("<body") : seen.index("<footer")].count('aria-pressed="true"') == 1
     assert len(re.findall(r'<section class="grid" style="display: none;?"', seen)) == 1
-    assert re.search(r'<output id="shown"[^>]*>\d+ of \d+</output>', seen)
+    assert re.search(r'<output id="shown"[^>]*>\d+ of \d+ cells</output>', seen)
 
 
 @needs_chromium
@@ -297,7 +294,7 @@ heads[6].click(); heads[6].click();
 document.getElementById("words").value = "A9"; filter();
 document.title = lines[0].parentNode.rows[0].cells[2].textContent + "|" + document.getElementById("shown").textContent;
 """
-    assert "<title>a9|1 of 3</title>" in after(text, tmp_path, script)
+    assert "<title>a9|1 of 3 cells</title>" in after(text, tmp_path, script)
 
 
 @needs_chromium
