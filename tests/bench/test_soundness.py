@@ -148,7 +148,6 @@ def test_records_of_other_content_fail_and_are_named(board: Path) -> None:
     assert "of another digest" not in told.output, "they are not the numbers that are planned"
 
 
-
 def test_a_number_of_a_cell_that_makes_no_sense_is_a_fault(made: Path, board: Path) -> None:
     (board / "suite.yaml").write_text(SUITE.replace("[none, ", "[none, fgsm, "))
     assert sparring("run", str(board), "--engine", "serial", "--cache", str(made.parent / "cache")).exit_code == 0

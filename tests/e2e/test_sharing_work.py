@@ -36,7 +36,7 @@ class Runner:
     def __init__(self, user: User, where: Path, **environment: str) -> None:
         command = user.home / "bin" / "sparring"
         command.parent.mkdir(exist_ok=True)
-        command.write_text(f"#!/bin/sh\nexec {shlex.join(COMMAND)} \"$@\"\n")
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
         command.chmod(0o755)
         self.where = where
         path = os.pathsep.join([str(command.parent), os.environ["PATH"]])
@@ -62,9 +62,7 @@ class Runner:
 
 def git(where: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
-    return subprocess.run(
-        ["git", *identity, *arguments], cwd=where, check=True, capture_output=True, text=True
-    ).stdout
+    return subprocess.run(["git", *identity, *arguments], cwd=where, check=True, capture_output=True, text=True).stdout
 
 
 def test_the_workflow_joins_shards_and_reviews_a_board_that_is_new(user: User) -> None:

@@ -114,7 +114,7 @@ def markdown_index(entries: Sequence[IndexEntry]) -> str:
         for about, sentences in entry.short:
             told = " ".join(f"**{escaped(s.best)}** {escaped(s.text)}".removeprefix("**** ") for s in sentences)
             blocks.append(f"{about}: {told}")
-        counted = ", ".join(f"{code(identifier)} ({_cells(count)})" for identifier, count in entry.warnings)
+        counted = ", ".join(f"**{escaped(identifier)}** ({_cells(count)})" for identifier, count in entry.warnings)
         blocks.append(f"Warnings: {counted or 'none'}. Computed {escaped(entry.made)}.")
         if entry.answers:
             lines = [

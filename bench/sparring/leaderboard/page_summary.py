@@ -96,7 +96,9 @@ def _harms(found: Summary) -> SummaryTable:
     datasets = len({row.dataset for row in found.rows})
     columns = (("no attack", ()), *(found.names.attack_parts(attack) for attack in found.poisoners))
     lines = (
-        _harm_line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows
+        _harm_line(found, row, wording.place(row.dataset, row.victim, datasets, found.names))
+        for row in found.rows
+        if row.harm.scores
     )
     return SummaryTable("Without a defence", HARM_NOTE, "most harm, and how sure that is", columns, tuple(lines))
 
@@ -119,7 +121,8 @@ def _harm_cell(row: SummaryRow, attack: str) -> SummaryCell:
     score = row.harm.scores.get(attack)
     if score is None:
         return SummaryCell((), (), "", 0)
-    return SummaryCell(_lines(row.harm, attack, ""), (score.remark,) if score.remark else (), *heat(score.statistic.mean))
+    remarks = (score.remark,) if score.remark else ()
+    return SummaryCell(_lines(row.harm, attack, ""), remarks, *heat(score.statistic.mean))
 
 
 def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:

@@ -62,15 +62,20 @@ class Contest:
         level: the best and all that cannot be told from it, the interval of the paired difference holding 0. With one
             repetition only those that are exactly as good.
         lead: over the best of the others; `None` when there is nobody to compare with.
-        ranks: of those that can be compared: 1 and how many are surely better, the interval of the paired difference
-            leaving out 0. So those that cannot be told apart may share one. Empty with one repetition, or one entry.
+        above: of those that can be compared: which are surely better, the interval of the paired difference leaving out
+            0. Empty with one repetition, or one entry.
     """
 
     scores: Mapping[str, Score]
     best: str | None
     level: frozenset[str]
     lead: Lead | None
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    above: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """1 and how many are surely better: those that cannot be told apart may share one."""
+        return {name: 1 + len(better) for name, better in self.above.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +110,8 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All rows, and the defences and the availability attacks on the training set (columns), in the order of the
-    board."""
+    """All rows, and the defences and the availability attacks on the training set (columns) that have a number without
+    a defence, in the order of the board."""
 
     rows: tuple[SummaryRow, ...]
     defences: tuple[str, ...]
@@ -137,8 +142,10 @@ class Summary:
 def summary(board: Board) -> Summary:
     """Guards count with the worse of their oblivious and adaptive attacks, sample by sample."""
     defences = tuple(dict.fromkeys(base for table in board.tables for base in table.bases))
-    poisoners = tuple(dict.fromkeys(cell.attack for cell in board.cells if _spoils(cell)))
-    return Summary(tuple(_row(table) for table in board.tables), defences, poisoners, board.names)
+    rows = tuple(_row(table) for table in board.tables)
+    scored = {attack for row in rows for attack in row.harm.scores}
+    poisoners = tuple(dict.fromkeys(cell.attack for cell in board.cells if _spoils(cell) and cell.attack in scored))
+    return Summary(rows, defences, poisoners, board.names)
 
 
 def _spoils(cell: TableCell) -> bool:
@@ -226,14 +233,14 @@ def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
     leads = [_lead(name, fair[ranked[0]], fair[name], sign) for name in ranked[1:]]
     level = {lead.next for lead in leads if (lead.mean <= 0 if lead.interval is None else not lead.sure)}
     lead = leads[0] if leads else None
-    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), lead, _ranks(fair, sign) if leads else {})
+    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), lead, _above(fair, sign) if leads else {})
 
 
-def _ranks(fair: Mapping[str, Score], sign: int) -> dict[str, int]:
+def _above(fair: Mapping[str, Score], sign: int) -> dict[str, frozenset[str]]:
     if any(len(score.values) < 2 for score in fair.values()):
         return {}
     return {
-        name: 1 + sum(_lead(name, other, score, sign).sure for rival, other in fair.items() if rival != name)
+        name: frozenset(rival for rival in fair if rival != name and _lead(name, fair[rival], score, sign).sure)
         for name, score in fair.items()
     }
 

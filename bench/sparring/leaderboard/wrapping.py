@@ -10,8 +10,9 @@ from sparring.leaderboard import wording
 
 
 def wrappable(text: str) -> Markup:
-    """Text with labels in it, escaped."""
-    return Markup(re.sub(r"([_,\[])(?=\w)", r"\1<wbr>", str(Markup.escape(wording.printable(text)))))
+    """Text with labels in it, escaped; a number stays with its percent sign."""
+    shown = str(Markup.escape(wording.printable(text))).replace(" %", "&nbsp;%")
+    return Markup(re.sub(r"([_,\[])(?=\w)", r"\1<wbr>", shown))
 
 
 def breakable(params: tuple[str, ...]) -> Markup:

@@ -59,7 +59,7 @@ def opened(browser: Browser, address: str) -> Iterator[Browser]:
 
 def choose(browser: Browser, selector: str, value: str) -> None:
     chosen = f"const list = document.querySelector({selector!r}); list.value = {value!r};"
-    told = f"list.dispatchEvent(new Event('change', {{ bubbles: true }})); return list.value;"
+    told = "list.dispatchEvent(new Event('change', { bubbles: true })); return list.value;"
     assert browser.value(f"(() => {{ {chosen} {told} }})()") == value
 
 
@@ -77,7 +77,9 @@ def test_keys_walk_over_the_heat_map_and_open_what_is_behind_a_cell(opened: Brow
     opened.press("ArrowDown", "Enter")
     assert opened.value("document.getElementById('panel').open")
     assert opened.value("document.activeElement.textContent") == "Close"
-    row = opened.value("document.querySelector('.grid .heat tbody').rows[1].cells[0].querySelector('.name').textContent")
+    row = opened.value(
+        "document.querySelector('.grid .heat tbody').rows[1].cells[0].querySelector('.name').textContent"
+    )
     assert row in opened.value("document.getElementById('panel-title').textContent")
     opened.press("Escape")
     assert not opened.value("document.getElementById('panel').open")
@@ -173,7 +175,9 @@ def test_everything_is_on_paper_but_what_can_only_be_clicked(opened: Browser) ->
     hidden = "getComputedStyle(document.querySelector({})).display === 'none'"
     assert opened.value(hidden.format("'#picker'"))
     assert opened.value(hidden.format("'#filter'"))
-    grids = opened.value("[...document.querySelectorAll('.grid')].map(grid => grid.getBoundingClientRect().height > 50)")
+    grids = opened.value(
+        "[...document.querySelectorAll('.grid')].map(grid => grid.getBoundingClientRect().height > 50)"
+    )
     assert grids == [True] * 3, "all of them, whichever was picked"
     assert opened.value("[...document.querySelectorAll('.grid h3')].every(title => title.offsetHeight > 0)")
     assert opened.value("[...document.querySelectorAll('main details')].every(part => part.open)")
@@ -192,7 +196,7 @@ def test_a_screen_reader_is_told_what_everything_is(opened: Browser) -> None:
         names = [name for found, name in told if found == role]
         assert names, role
         assert all(name.strip() for name in names), (role, names)
-    assert [name for role, name in told if role == "heading"][0] == "Digits"
+    assert next(name for role, name in told if role == "heading") == "Digits"
     assert {"banner", "main", "contentinfo", "status"} <= {role for role, _ in told}
     assert "Attack × defence, digits · cnn" in [name for role, name in told if role == "table"]
     assert any("best of the row" in name for _, name in told)
@@ -202,7 +206,9 @@ def test_a_screen_reader_is_told_what_everything_is(opened: Browser) -> None:
     assert opened.value("document.querySelectorAll('[aria-sort]').length") == 1
 
     opened.value("document.querySelector('.grid .heat [data-cell]').click()")
-    assert opened.value("[...document.querySelectorAll('dialog th')].every(head => ['row', 'col'].includes(head.scope))")
+    assert opened.value(
+        "[...document.querySelectorAll('dialog th')].every(head => ['row', 'col'].includes(head.scope))"
+    )
     title = opened.value("document.getElementById('panel-title').textContent")
     assert ("dialog", title) in opened.read_aloud()
 
@@ -216,11 +222,13 @@ def contrasts(browser: Browser) -> list[float]:
         return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
       };
       const light = (colour) => {
-        const [r, g, b] = rgb(colour).map((v) => v / 255).map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+        const linear = (v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+        const [r, g, b] = rgb(colour).map((v) => linear(v / 255));
         return .2126 * r + .7152 * g + .0722 * b;
       };
       return [...document.querySelectorAll('.heat td .number')].map((number) => {
-        const [a, b] = [getComputedStyle(number).color, getComputedStyle(number.closest('td')).backgroundColor].map(light);
+        const a = light(getComputedStyle(number).color);
+        const b = light(getComputedStyle(number.closest('td')).backgroundColor);
         return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
       });
     })()""")  # type: ignore[no-any-return]
@@ -238,7 +246,10 @@ def test_numbers_can_be_read_on_every_colour(opened: Browser, scheme: str) -> No
 def test_nothing_but_tables_is_wider_than_the_window(browser: Browser, tmp_path: Path, width: int) -> None:
     browser.resize(width)
     board = made()
-    for name, text in (("page", page(board)), ("index", page_index([index_entry("a", board), index_entry("b", board)]))):
+    for name, text in (
+        ("page", page(board)),
+        ("index", page_index([index_entry("a", board), index_entry("b", board)])),
+    ):
         file = tmp_path / f"{name}.html"
         file.write_text(text, encoding="utf-8")
         browser.open(file.as_uri())

@@ -22,7 +22,6 @@ from sparring.leaderboard.wording import verdict
 from sparring.record import Failed, NotApplicable, Record
 from sparring.stage import FailureKind
 
-
 FAILED = Failed(kind=FailureKind.ERROR, stage="perturb", error="ValueError: x", traceback="")
 
 
