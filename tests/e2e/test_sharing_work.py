@@ -88,8 +88,7 @@ def test_the_workflow_joins_shards_and_reviews_a_board_that_is_new(user: User) -
     assert "16 new, 0 renewed, 0 as they were" in told
     assert "leaderboards/small: sound" in told
     review = (user.home / "summary.md").read_text()
-    assert review.startswith("## A shared board\n\n")
-    assert "### New" in review
+    assert review.startswith("## small\n\n8 new.\n\n### New\n\n")
     assert "leaderboards/small: sound" in review
     changed = {line[3:] for line in git(repository, "status", "--porcelain").splitlines()}
     assert {path for path in changed if not path.startswith("leaderboards/")} == {"review.md"}
