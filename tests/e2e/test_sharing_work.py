@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from conftest import COMMAND, User, records
+from user import COMMAND, User, records
 
 pytestmark = pytest.mark.e2e
 
