@@ -19,7 +19,7 @@ from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Norm, ThreatModel
 from sparring_attacks import pgd
 
-EPSILON, STEPS, ROUNDS = 0.3, 40, 6
+EPSILON, STEPS, ROUNDS = 0.3, 40, 4
 STEP_SIZE = 2.5 * EPSILON / STEPS
 
 
