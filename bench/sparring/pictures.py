@@ -83,6 +83,11 @@ class Pictures:
             picture.line.cell: picture for key, picture in self.by_key.items() if keys.get(picture.line.cell) == key
         }
 
+    def outdated(self, keys: Mapping[str, str]) -> list[str]:
+        """Cells with pictures of another record than theirs, and none of it. `keys`: as in `of`."""
+        current = self.of(keys)
+        return sorted({found.line.cell for found in self.by_key.values()} - current.keys())
+
     def save(self, pictures: Mapping[str, Picture], keys: Mapping[str, str]) -> None:
         """Add `pictures` (by cell) to those that `keys` (see `of`) still stand for, and remove all other files.
 

@@ -64,12 +64,31 @@ def problems_of_pictures(results: Results) -> Iterator[str]:
         yield f"{results.folder.name}/{found.folder.name} has files that its index does not name: {_named(unnamed)}"
 
 
+def other_suites(plan: Plan, results: Results) -> Iterator[str]:
+    """That records were made for a suite of another digest, though their keys are those that this one plans: with
+    fewer attacks, say, or another time limit. Nothing is wrong with them."""
+    made_for = Counter(
+        found.provenance.suite_digest
+        for cell, stage in plan.goals.items()
+        if (found := results.by_cell.get(cell)) is not None and found.key == stage.key
+    )
+    del made_for[plan.suite.digest]
+    if made_for:
+        digests = ", ".join(sorted(digest[:12] for digest in made_for))
+        yield (
+            f"{made_for.total()} of {len(plan.goals)} applicable cells were recorded for a suite of another digest, "
+            f"{digests} and not {plan.suite.digest[:12]}, under the keys that this one plans"
+        )
+
+
 def problems_of_coverage(plan: Plan, results: Results) -> Iterator[str]:
     """Cells that are missing, failed, made with other code, parameters or data, or not of the suite."""
     old = {cell.id for cell in outdated(plan, results)}
     if old:
         yield f"{_counted(old)} recorded with other code, parameters, data or seeds than the suite's: {_named(old)}"
     cells = [cell.id for cell in plan.cells]
+    if counted := {cell for cell in plan.objections if _scored(results.by_cell.get(cell))}:
+        yield f"{_counted(counted)} recorded with a number that the suite's plugins object to: {_named(counted)}"
     if strays := results.by_cell.keys() - set(cells):
         yield f"{_counted(strays)} recorded that the suite does not have: {_named(strays)}"
     answered = {cell for cell in cells if cell not in old and _answered(results.by_cell.get(cell))}
@@ -95,6 +114,10 @@ def stale_renderings(folder: Path, board: Board) -> Iterator[str]:
 def _but_figures(content: bytes) -> bytes:
     """Without drawings, whose numbers stand in the tables: another version of matplotlib draws other paths."""
     return re.sub(rb'<figure class="curve".*?</figure>', b"", content, flags=re.DOTALL)
+
+
+def _scored(record: Record | None) -> bool:
+    return record is not None and isinstance(record.outcome, Scored)
 
 
 def _answered(record: Record | None) -> bool:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from made_records import record, scored
+from sparring.cli.main import commands
 from sparring.journal import open_results
 from sparring.leaderboard import gallery as gallery_module
 from sparring.leaderboard.board import load_board
@@ -193,3 +195,33 @@ def test_difference_and_looks_are_what_they_say() -> None:
     assert content.startswith(b"\x89PNG")
     assert len(content) < LARGEST
     assert hashlib.sha256(drawn(shown)).digest() == hashlib.sha256(content).digest(), "the same bytes again"
+
+
+SUITE = """
+datasets: ['digits[limit_train=100,limit_test=40]']
+victims: ['logistic[epochs=1]']
+attacks: [none, {random-pixel: {intensity: 1.0}}]
+defences: [none]
+"""
+
+
+def test_pictures_of_cells_that_were_computed_anew_are_drawn_again_on_request(tmp_path: Path) -> None:
+    board, cache = tmp_path / "board", ("--cache", str(tmp_path / "cache"))
+    board.mkdir()
+
+    def sparring(*arguments: str, code: int = 0) -> str:
+        told = CliRunner().invoke(commands, arguments)
+        assert told.exit_code == code, told.output
+        return told.output
+
+    (board / "suite.yaml").write_text(SUITE)
+    sparring("run", str(board), "--engine", "serial", *cache)
+    assert "0 drawn" in sparring("pictures", str(board), "--renew", *cache)
+    assert "1 drawn" in sparring("pictures", str(board), "--cell", "random-pixel*", "--count", "2", *cache)
+    (board / "suite.yaml").write_text(f"seed: 2\n{SUITE}")
+    sparring("run", str(board), "--engine", "serial", *cache)
+    assert "pictures of records that have changed" in sparring("leaderboard", "check", str(board), code=1)
+    sparring("leaderboard", "merge", str(board), str(board))
+    assert "1 drawn" in sparring("pictures", str(board), "--renew", "--count", "2", *cache)
+    sparring("leaderboard", "render", str(board))
+    sparring("leaderboard", "check", str(board))

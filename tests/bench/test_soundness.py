@@ -126,6 +126,56 @@ def test_every_fault_is_named(board: Path, spoil: Callable[[Path], None], said: 
     assert "Traceback" not in told.output
 
 
+def test_records_of_another_suite_are_sound_while_their_content_is_what_is_planned(board: Path) -> None:
+    """A board that was recorded before its suite got a longer time limit, or another attack: no number depends on it,
+    so nothing is computed again, and the other digest is said and is no fault."""
+    (board / "suite.yaml").write_text(f"limits: {{seconds: 1234}}\n{SUITE}")
+    told = sparring("leaderboard", "check", str(board))
+    assert told.exit_code == 0, told.output
+    assert f"{board}: sound\n  (3 of 3 applicable cells were recorded for a suite of another digest" in told.output
+
+
+def test_records_of_other_content_fail_and_are_named(board: Path) -> None:
+    (board / "suite.yaml").write_text(SUITE.replace("{intensity: 1.0}", "{intensity: 0.9}"))
+    told = sparring("leaderboard", "check", str(board))
+    assert told.exit_code == 1
+    assert "1 cell was recorded that the suite does not have: digits" in told.output
+    assert "random-pixel" in told.output
+    (board / "suite.yaml").write_text(f"splits: {{defender_clean: 10}}\n{SUITE}")
+    told = sparring("leaderboard", "check", str(board))
+    assert told.exit_code == 1
+    assert "3 cells were recorded with other code, parameters, data or seeds than the suite's: digits" in told.output
+    assert "of another digest" not in told.output, "they are not the numbers that are planned"
+
+
+def test_a_number_of_a_cell_that_makes_no_sense_is_a_fault(made: Path, board: Path) -> None:
+    (board / "suite.yaml").write_text(SUITE.replace("[none, ", "[none, fgsm, "))
+    assert sparring("run", str(board), "--engine", "serial", "--cache", str(made.parent / "cache")).exit_code == 0
+    assert sparring("leaderboard", "check", str(board)).exit_code == 0
+    told = [json.loads(line) for line in lines(board)]
+    number = next(line["outcome"] for line in told if line["outcome"]["state"] == "scored")
+    for line in told:
+        line["outcome"] = number if "/fgsm" in line["cell"]["id"] else line["outcome"]
+    write(board, *(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n" for line in told))
+    said = sparring("leaderboard", "check", str(board))
+    assert said.exit_code == 1
+    assert "1 cell was recorded with a number that the suite's plugins object to: digits" in said.output
+
+
+def test_an_index_that_is_stale_is_named(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(board.parent)
+    Path("leaderboards").mkdir()
+    shutil.copytree(board, "leaderboards/board")
+    assert "leaderboards: sound" in sparring("leaderboard", "check").output, "there need not be one"
+    assert sparring("leaderboard", "index").exit_code == 0
+    assert sparring("leaderboard", "check").exit_code == 0
+    index = Path("leaderboards/README.md")
+    index.write_text(index.read_text().replace("Computed on", "Computed for fun on"))
+    told = sparring("leaderboard", "check")
+    assert told.exit_code == 1
+    assert "leaderboards: 1 problem\n  README.md does not say what the boards say" in told.output
+
+
 def test_a_suite_may_ask_for_less_than_all(board: Path) -> None:
     lose_a_cell(board)
     (board / "suite.yaml").write_text(f"coverage: 0.6\n{SUITE}")

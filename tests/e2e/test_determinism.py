@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from user import User
 
-from conftest import User
 from sparring.board import bundled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from third_party import HOSTILE
-
-from conftest import User, records
+from user import User, records
 
 pytestmark = pytest.mark.e2e
 

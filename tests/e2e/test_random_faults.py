@@ -14,8 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from conftest import User, records, soon
+from user import User, records, soon
 
 pytestmark = pytest.mark.e2e
 

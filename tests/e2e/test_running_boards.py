@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-
-from conftest import User, records, soon
+from user import User, records, soon
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from conftest import User, records
+from user import User, records
 
 pytestmark = pytest.mark.e2e
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from conftest import User, records, soon
+from user import User, records, soon
 
 pytestmark = pytest.mark.e2e
 

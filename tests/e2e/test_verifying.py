@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from conftest import User
+from user import User
 
 pytestmark = pytest.mark.e2e
 

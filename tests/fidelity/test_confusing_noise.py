@@ -29,10 +29,10 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
-FIT, HELD = 12_000, 5_000
+FIT, HELD = 6_000, 2_000
 EPSILON = 0.3
-SHORT = Params(variant=Variant.LABEL_SPECIFIC, warm_up=250, trials=1, pool=2048)
-VICTIM = VictimParams(channels=(20, 50), fc=200, learning_rate=1e-3, schedule=Schedule.CONSTANT, epochs=2)
+SHORT = Params(variant=Variant.LABEL_SPECIFIC, warm_up=150, trials=1, pool=1024)
+VICTIM = VictimParams(channels=(20, 50), fc=200, learning_rate=1e-3, schedule=Schedule.CONSTANT, epochs=3)
 
 
 def test_victims_of_the_noise_learn_it_instead_of_the_digits(tmp_path: Path) -> None:

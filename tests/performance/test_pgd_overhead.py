@@ -19,7 +19,7 @@ from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Norm, ThreatModel
 from sparring_attacks import pgd
 
-EPSILON, STEPS, ROUNDS = 0.3, 40, 6
+EPSILON, STEPS, ROUNDS = 0.3, 40, 4
 STEP_SIZE = 2.5 * EPSILON / STEPS
 
 
@@ -74,7 +74,7 @@ def test_pgd_costs_what_the_bare_loop_costs(
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = NetworkModel(lenet(), 10)
-    x, y = torch.rand(512, 1, 28, 28), torch.randint(10, (512,))
+    x, y = torch.rand(256, 1, 28, 28), torch.randint(10, (256,))
     attack = pgd.ProjectedGradientDescent(pgd.Params(steps=STEPS, backend=backend))
     threat = ThreatModel(norm=Norm.LINF, epsilon=EPSILON)
 

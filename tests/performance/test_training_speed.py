@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.performance,
     pytest.mark.skipif("SPARRING_DATA" not in os.environ, reason="SPARRING_DATA names no folder with MNIST"),
 ]
-ROWS, ROUNDS = 6_000, 6
+ROWS, ROUNDS = 6_000, 4
 RECIPE = Recipe(optimiser=Optimiser.ADAM, learning_rate=1e-3, epochs=1, batch_size=64)
 
 

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparring.cli.leaderboard_index import index
 from sparring.cli.leaderboard_review import check, diff
-from sparring.cli.presentation import Told, publish, tables, tell_bad_lines
-from sparring.errors import BadInput, NotInstalled
+from sparring.cli.presentation import Told, publish, tables, tell_bad_lines, told_by
+from sparring.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sparring.catalogue import Catalogue
-    from sparring.cell import Cell
     from sparring.journal import Results
     from sparring.leaderboard.table import Board
 
@@ -46,7 +43,7 @@ def render(board: str, form: str | None, out: Path | None) -> None:
     if not (folder / "results").is_dir():
         raise BadInput(f"{folder} has no results yet; 'sparring run {board}' makes some")
     catalogue = discover()
-    told, cells = _told_by(suite, catalogue) if suite is not None else (Told(), None)
+    told, cells = told_by(suite, catalogue) if suite is not None else (Told(), None)
     results = open_results(folder)
     tell_bad_lines(results)
     if form is not None:
@@ -156,41 +153,18 @@ def _merge_pictures(results: Results, folders: tuple[Path, ...]) -> int:
             click.echo(f"left out: {problem}", err=True)
         bad += len(found.problems)
         taken |= found.of(keys)
-    if taken:
+    own = Pictures(results.folder)
+    known = own.of(keys)
+    fresh = {cell: found for cell, found in taken.items() if cell not in known or known[cell].line != found.line}
+    if fresh:  # else those of records that changed stay named, for 'sparring pictures --renew'
         try:
-            Pictures(results.folder).save(taken, keys)
+            own.save(fresh, keys)
         except OSError as error:
             raise BadInput(f"cannot write pictures: {error.strerror or error}") from error
     return bad
 
 
-@command.command("index")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="leaderboards")
-def index(folder: Path) -> None:
-    """Write README.md and index.html of FOLDER, by default leaderboards: all boards below it that have results."""
-    from sparring.atomic import replace_if_changed
-    from sparring.board import SUITE_FILE
-    from sparring.catalogue import discover
-    from sparring.journal import open_results
-    from sparring.leaderboard.index import index_entry, markdown_index, page_index
-    from sparring.revisions import boards_in
-
-    catalogue = discover()
-    entries = []
-    for path, board in boards_in(folder).items():
-        suite = board / SUITE_FILE
-        told, cells = _told_by(suite, catalogue) if suite.is_file() else (Told(), None)
-        results = open_results(board)
-        tell_bad_lines(results)
-        entries.append(index_entry(path, tables(board, results, catalogue, told=told, cells=cells)))
-    for name, text in (("README.md", markdown_index(entries)), ("index.html", page_index(entries))):
-        try:
-            replace_if_changed(folder / name, [text.encode()])
-        except OSError as error:
-            raise BadInput(f"cannot write {folder / name}: {error.strerror or error}") from error
-        click.echo(f"Written: {folder / name}")
-
-
+command.add_command(index)
 command.add_command(diff)
 command.add_command(check)
 
@@ -221,17 +195,3 @@ def _folder_and_suite(board: str) -> tuple[Path, Path | None]:
         return folder, None
     found = find_board(board)
     return found.folder, found.suite_file
-
-
-def _told_by(file: Path, catalogue: Catalogue) -> tuple[Told, Sequence[Cell] | None]:
-    """What a suite says of itself, and its cells. Raises `BadInput` where the file is wrong."""
-    from sparring.located_yaml import read_yaml
-    from sparring.suite import expand, load_suite
-
-    try:
-        suite = load_suite(file, catalogue)
-    except NotInstalled as error:
-        click.echo(f"rendered from the records alone, without what is missing among them: {error}", err=True)
-        fields = read_yaml(file).value
-        return Told(str(fields.get("title") or fields.get("name") or ""), str(fields.get("description") or "")), None
-    return Told.by(suite), expand(suite, catalogue)

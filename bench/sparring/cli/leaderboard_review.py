@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparring.cli.leaderboard_index import stale_index
 from sparring.cli.presentation import Told, metric_infos, tables, tell_bad_lines
 from sparring.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sparring.leaderboard.difference import Difference
     from sparring.leaderboard.table import Board
@@ -28,9 +29,11 @@ def diff(old: str, new: str) -> None:
     sparring leaderboard diff main HEAD
     sparring leaderboard diff main:leaderboards/digits leaderboards/digits
 
-    A number is worse or better where the 95 % interval of its paired difference over repetitions leaves out 0. Exit
-    code 0: nothing is worse or lost; 1: something is; 2: bad input.
+    A number is worse or better where the 95 % interval of its paired difference over repetitions leaves out 0. Pictures
+    that came, changed or went are listed, and are neither. Exit code 0: nothing is worse or lost; 1: something is;
+    2: bad input.
     """
+    from sparring.leaderboard.difference import picture_differences
     from sparring.leaderboard.markdown_difference import markdown_difference
     from sparring.revisions import boards_at
 
@@ -40,7 +43,8 @@ def diff(old: str, new: str) -> None:
             older, newer = _tables_in(was), _tables_in(now)
             found, worse = _differences(older, newer)
             bad = bad or worse > 0
-            click.echo(markdown_difference(newer.title or older.title, older, newer, found))
+            pictures = picture_differences(older, newer)
+            click.echo(markdown_difference(newer.title or older.title, older, newer, found, pictures))
     if bad:
         sys.exit(1)
 
@@ -52,42 +56,52 @@ def check(boards: tuple[str, ...], against: str | None) -> None:
     """Say what is wrong with BOARDS, by default all below leaderboards/ that have results.
 
     Rendered files that are stale, lines that are no records, cells with two records, kept files that are not there,
-    records of other code or parameters than the suite's, and less than the coverage that the suite asks for. Exit code
-    0: nothing is wrong; 1: something is; 2: bad input.
+    records of other code or parameters than the suite's, and less than the coverage that the suite asks for. Without
+    BOARDS, also an index over them that is stale.
+
+    Records are held against the suite by content key, which is over all that a number depends on: the code that its
+    stages reach, parameters, data, seeds, sample sizes. The digest of the whole suite may differ, as a record stays
+    right when the suite gets another attack; where it does, that is said, and is no fault.
+
+    Exit code 0: nothing is wrong; 1: something is; 2: bad input.
     """
     from sparring.board import BOARDS_FOLDER, find_board
     from sparring.revisions import boards_in
 
-    folders = [find_board(name).folder for name in boards] or list(boards_in(BOARDS_FOLDER).values())
     wrong = 0
-    for folder in folders:
-        found = [*_wrong_with(folder), *(_worse_than(folder, against) if against is not None else ())]
+
+    def tell(folder: Path, found: list[str], said: Iterable[str] = ()) -> None:
+        nonlocal wrong
         wrong += len(found)
-        click.echo(f"{folder}: {_counted(len(found))}")
-        for problem in found:
-            click.echo(f"  {problem}")
+        click.echo("\n  ".join([f"{folder}: {_counted(len(found))}", *found, *(f"({text})" for text in said)]))
+
+    for folder in [find_board(name).folder for name in boards] or list(boards_in(BOARDS_FOLDER).values()):
+        found, said = _wrong_with(folder)
+        tell(folder, [*found, *(_worse_than(folder, against) if against is not None else ())], said)
+    if not boards:
+        tell(BOARDS_FOLDER, stale_index(BOARDS_FOLDER))
     if wrong:
         sys.exit(1)
 
 
-def _wrong_with(folder: Path) -> Iterator[str]:
+def _wrong_with(folder: Path) -> tuple[list[str], list[str]]:
+    """What is wrong with a board, and what is merely worth to be known."""
     from sparring.board import SUITE_FILE
     from sparring.catalogue import discover
     from sparring.journal import open_results
     from sparring.plan import make_plan
-    from sparring.soundness import problems_of_coverage, problems_of_records, stale_renderings
+    from sparring.soundness import other_suites, problems_of_coverage, problems_of_records, stale_renderings
     from sparring.suite import load_suite
 
     results, catalogue = open_results(folder), discover()
-    yield from problems_of_records(results)
+    wrong = list(problems_of_records(results))
     try:
         plan = make_plan(load_suite(folder / SUITE_FILE, catalogue), catalogue)
     except BadInput as error:
-        yield f"what the suite asks for cannot be told: {error}"
-        return
-    yield from problems_of_coverage(plan, results)
+        return [*wrong, f"what the suite asks for cannot be told: {error}"], []
     made = tables(folder, results, catalogue, told=Told.by(plan.suite), cells=plan.cells)
-    yield from stale_renderings(folder, made)
+    wrong += [*problems_of_coverage(plan, results), *stale_renderings(folder, made)]
+    return wrong, list(other_suites(plan, results))
 
 
 def _worse_than(folder: Path, against: str) -> Iterator[str]:

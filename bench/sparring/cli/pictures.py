@@ -23,17 +23,20 @@ MOST = 40
 @click.command("pictures")
 @click.argument("board")
 @click.option("--cell", "patterns", metavar="PATTERN", multiple=True, help="glob over ids, or a part; may be repeated")
+@click.option("--renew", is_flag=True, help="also the cells that have a picture of a record that has changed since")
 @click.option("--count", type=click.IntRange(1, 12), default=6, show_default=True, help="images of each cell")
 @click.option("--cache", type=click.Path(path_type=Path), help="folder of stored artifacts  [default: user cache]")
-def command(board: str, patterns: tuple[str, ...], count: int, cache: Path | None) -> None:
+def command(board: str, patterns: tuple[str, ...], renew: bool, count: int, cache: Path | None) -> None:
     """Draw cells of BOARD: images clean and attacked (or poisoned), the difference magnified, and Grad-CAM on both.
 
     Pictures lie in the board's folder, results/pictures/<SHA-256>.png, with an index; 'sparring leaderboard render'
     puts them on the page. What is missing in the store of a cell's stages is computed first. Pictures of cells whose
-    records changed are removed. Exit code 0: all were drawn; 1: some could not be; 2: bad input.
+    records changed are removed, unless --renew draws them again. Exit code 0: all were drawn; 1: some could not be;
+    2: bad input.
 
     \b
     sparring pictures digits --cell 'cnn/pgd*eps*0.2*/none/r0' --cell 'cnn/badnets*/none/r0'
+    sparring pictures digits --renew
     """
     import sys
 
@@ -44,8 +47,9 @@ def command(board: str, patterns: tuple[str, ...], count: int, cache: Path | Non
     chosen = choose(board, (), (), (), (), None, None)
     plan = chosen.plan()
     results = open_results(chosen.board.folder)
-    cells = _cells(plan, patterns)
     keys = {cell: record.key for cell, record in results.by_cell.items()}
+    old = Pictures(results.folder).outdated(keys) if renew else []
+    cells = _cells(plan, patterns, old) if patterns or not renew or old else []
     if unlike := [cell.id for cell in cells if keys.get(cell.id) != plan.goals[cell.id].key]:
         raise BadInput(f"{unlike[0]} is not recorded with the code and parameters that are here; run it first")
     store = cache_folder(cache) / "artifacts"
@@ -60,10 +64,13 @@ def command(board: str, patterns: tuple[str, ...], count: int, cache: Path | Non
         sys.exit(1)
 
 
-def _cells(plan: Plan, patterns: tuple[str, ...]) -> list[Cell]:
-    if not patterns:
-        raise BadInput("name the cells: --cell PATTERN")
-    found = {cell.id: cell for pattern in patterns for cell in plan.matching(pattern) if cell.id in plan.goals}
+def _cells(plan: Plan, patterns: tuple[str, ...], old: list[str]) -> list[Cell]:
+    """Those that are asked for, and those of `old` that the suite still has."""
+    if not patterns and not old:
+        raise BadInput("name the cells: --cell PATTERN, or --renew")
+    named = [cell for pattern in patterns for cell in plan.matching(pattern)]
+    named += [cell for cell in plan.cells if cell.id in old]
+    found = {cell.id: cell for cell in named if cell.id in plan.goals}
     if not found:
         raise BadInput("no cell that matches is applicable")
     if len(found) > MOST:

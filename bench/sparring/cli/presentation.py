@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparring.errors import NotInstalled
 from sparring.plugin import Kind
 
 if TYPE_CHECKING:
@@ -96,6 +97,24 @@ def _papers(told: Sequence[suite_file.PaperTable]) -> list[papers.PaperTable]:
         )
         for paper in told
     ]
+
+
+def told_by(file: Path, catalogue: Catalogue) -> tuple[Told, Sequence[Cell] | None]:
+    """What a suite says of itself, and its cells; `None` where one of its plugins is not installed.
+
+    Raises:
+        BadInput: the file is wrong.
+    """
+    from sparring.located_yaml import read_yaml
+    from sparring.suite import expand, load_suite
+
+    try:
+        suite = load_suite(file, catalogue)
+    except NotInstalled as error:
+        click.echo(f"rendered from the records alone, without what is missing among them: {error}", err=True)
+        fields = read_yaml(file).value
+        return Told(str(fields.get("title") or fields.get("name") or ""), str(fields.get("description") or "")), None
+    return Told.by(suite), expand(suite, catalogue)
 
 
 def metric_infos(catalogue: Catalogue) -> dict[str, tuple[str, str, str]]:

@@ -11,6 +11,9 @@ from typing import Final
 from sparring.leaderboard.statistic import NORMAL_95, Statistic, paired_interval
 from sparring.leaderboard.table import Board, Entry, TableCell
 
+Place = tuple[str, str, str, str]
+"""Labels of data set, victim, attack and defence."""
+
 EXACT: Final = 1e-12
 """Numbers that are closer are the same."""
 
@@ -39,7 +42,7 @@ class Difference:
             test images as if the two were independent. `None` where that is not known.
     """
 
-    place: tuple[str, str, str, str]
+    place: Place
     metric: str
     before: Statistic | None
     after: Statistic | None
@@ -57,13 +60,42 @@ def differences(before: Board, after: Board) -> list[Difference]:
     return found + [_lost(place, metric, cell) for (place, metric), cell in gone]
 
 
-Place = tuple[str, str, str, str]
+@dataclass(frozen=True, slots=True)
+class PictureDifference:
+    """A cell of which the board shows another picture than before: `what` is "new", "drawn anew" or "gone"."""
+
+    place: Place
+    repetition: int
+    what: str
+
+
+def picture_differences(before: Board, after: Board) -> list[PictureDifference]:
+    """Of every picture that came, changed or went, in the order of the newer board; those that went last. A picture
+    goes, too, when its cell was computed anew: it showed the record before."""
+    old, new = dict(_pictures(before)), dict(_pictures(after))
+    found = [
+        PictureDifference(place, repetition, "drawn anew" if (place, repetition) in old else "new")
+        for (place, repetition), digest in new.items()
+        if old.get((place, repetition)) != digest
+    ]
+    return found + [PictureDifference(*key, "gone") for key in old if key not in new]
+
+
+def _pictures(board: Board) -> Iterator[tuple[tuple[Place, int], str]]:
+    for cell in board.cells:
+        for entry in cell.entries:
+            if entry.id in board.pictures:
+                yield (_place(cell), entry.repetition), board.pictures[entry.id].line.digest
+
+
+def _place(cell: TableCell) -> Place:
+    return cell.dataset, cell.victim, cell.attack, cell.defence
 
 
 def _numbers(board: Board) -> Iterator[tuple[tuple[Place, str], TableCell]]:
     for cell in board.cells:
         for measure in cell.measures:
-            yield ((cell.dataset, cell.victim, cell.attack, cell.defence), measure.metric), cell
+            yield (_place(cell), measure.metric), cell
 
 
 def _lost(place: Place, metric: str, cell: TableCell) -> Difference:

@@ -73,6 +73,14 @@ def headline(board: Board) -> list[Sentence]:
     return [*(told for question in _questions(board) for told in _answers(question)), *_papers(board)]
 
 
+def by_question(board: Board) -> list[tuple[str, list[Sentence]]]:
+    """The headline's sentences under what they answer."""
+    found: dict[str, list[Sentence]] = {}
+    for sentence in headline(board):
+        found.setdefault(sentence.about, []).append(sentence)
+    return list(found.items())
+
+
 def _questions(board: Board) -> Iterator[_Question]:
     found, names = summary(board), board.names
     datasets = len({row.dataset for row in found.rows})
@@ -97,7 +105,8 @@ def _questions(board: Board) -> Iterator[_Question]:
 
 
 def _answers(question: _Question) -> Iterator[Sentence]:
-    """A sentence for each that is surely best somewhere, and one or two for where nobody is."""
+    """A sentence for each that is surely best somewhere, and up to three for where nobody is: something helps, nothing
+    does, or doing nothing does not compete."""
     held = [match for match in question.matches if match.contest.lead is not None]
     sure: dict[str, list[_Match]] = defaultdict(list)
     for match in held:
@@ -105,11 +114,14 @@ def _answers(question: _Question) -> Iterator[Sentence]:
             sure[match.best].append(match)
     for best, won in sorted(sure.items(), key=lambda item: -len(item[1])):
         yield Sentence(question.about, question.called(best), _won(question, best, won, len(held)))
-    open_ = [match for match in held if not match.lead.sure]
-    useless = [match for match in open_ if question.idle and question.idle in match.contest.level]
-    if useless:
+    rest = [match for match in held if not match.lead.sure]
+    if helped := [match for match in rest if match.contest.above.get(question.idle)]:
+        yield Sentence(question.about, "", _some_help(question, helped, len(held)))
+        rest = [match for match in rest if match not in helped]
+    if useless := [match for match in rest if question.idle in match.contest.level]:
         yield Sentence(question.about, "", _no_help(question, useless, len(held)))
-    if rest := [match for match in open_ if match not in useless]:
+        rest = [match for match in rest if match not in useless]
+    if rest:
         yield Sentence(question.about, "", _undecided(question, rest, len(held)))
 
 
@@ -118,7 +130,31 @@ def _won(question: _Question, best: str, won: Sequence[_Match], of: int) -> str:
     told += f"{_range(match.score(best) for match in won)} %"
     if question.idle and best != question.idle and all(question.idle in match.contest.scores for match in won):
         told += f", undefended {_range(match.score(question.idle) for match in won)} %"
-    return f"{told}; {_range(match.lead.mean for match in won)} points before the next, beyond chance{_faced(won)}."
+    told += f"; {_range(match.lead.mean for match in won)} points before {_next(question, won)}"
+    return f"{told}, beyond chance{_interval(won)}{_faced(won)}."
+
+
+def _next(question: _Question, matches: Sequence[_Match]) -> str:
+    """Who is second; "the next" where that is not the same everywhere."""
+    found = {question.called(match.lead.next) for match in matches}
+    return found.pop() if len(found) == 1 else "the next"
+
+
+def _some_help(question: _Question, matches: Sequence[_Match], of: int) -> str:
+    """The first is not told apart from the second, but some are surely better than doing nothing."""
+    helpers = [
+        (match, label)
+        for match in matches
+        for label in match.contest.scores
+        if label in match.contest.above[question.idle]
+    ]
+    who = _counted(Counter(question.called(label) for _, label in helpers), len(matches))
+    told = f"On {_places(question, matches, of)} surely better than none: {who}; {question.quantity} "
+    told += f"{_range(match.score(label) for match, label in helpers)} %, undefended "
+    told += f"{_range(match.score(question.idle) for match in matches)} %"
+    ahead = _counted(Counter(question.called(match.best) for match in matches), len(matches))
+    told += f"; ahead is {ahead} with {_range(match.score(match.best) for match in matches)} %"
+    return f"{told}, not told apart from {_next(question, matches)}{_interval(matches)}{_faced(matches)}."
 
 
 def _no_help(question: _Question, matches: Sequence[_Match], of: int) -> str:
@@ -131,6 +167,7 @@ def _no_help(question: _Question, matches: Sequence[_Match], of: int) -> str:
             f"; ahead{_some(leaders, matches)} is {ahead} with {_range(match.score(match.best) for match in leaders)}"
         )
         told += " %, not told apart from it" if _known(leaders) else " %, in one repetition"
+        told += _interval(leaders) if all(match.lead.next == question.idle for match in leaders) else ""
     return f"{told}{_faced(matches)}."
 
 
@@ -138,8 +175,20 @@ def _undecided(question: _Question, matches: Sequence[_Match], of: int) -> str:
     ahead = _counted(Counter(question.called(match.best) for match in matches), len(matches))
     told = f"On {_places(question, matches, of)} ahead is {ahead}: {question.quantity} "
     told += f"{_range(match.score(match.best) for match in matches)} %"
-    told += ", not told apart from the next" if _known(matches) else ", in one repetition, which claims no order"
-    return f"{told}{_faced(matches)}."
+    if _known(matches):
+        told += f", not told apart from {_next(question, matches)}"
+    else:
+        told += ", in one repetition, which claims no order"
+    return f"{told}{_interval(matches)}{_faced(matches)}."
+
+
+def _interval(matches: Sequence[_Match]) -> str:
+    """ " (95 %: 8.9 to 16.5)": of the lead, in points; from the lowest to the highest end where there are several."""
+    known = [match.lead.interval for match in matches if match.lead.interval is not None]
+    if not known:
+        return ""
+    low, high = max(-1.0, min(low for low, _ in known)), min(1.0, max(high for _, high in known))
+    return f" (95 %: {wording.percent(low)} to {wording.percent(high)} points)".replace("-", "−")
 
 
 def _known(matches: Sequence[_Match]) -> bool:
@@ -158,9 +207,9 @@ def _faced(matches: Sequence[_Match]) -> str:
 
 
 def _counted(names: Counter[str], of: int) -> str:
-    """ "jpeg (2 of 3), none (1 of 3)"; the only one by its name."""
-    if len(names) == 1:
-        return next(iter(names))
+    """ "jpeg (2 of 3), none (1 of 3)"; by name only where there is one, or all are of one."""
+    if len(names) == 1 or of == 1:
+        return ", ".join(names)
     return ", ".join(f"{name} ({times} of {of})" for name, times in names.most_common())
 
 
@@ -173,7 +222,7 @@ def _papers(board: Board) -> Iterator[Sentence]:
     if measured > counts[Agreement.YES]:
         told += f", is higher than {counts[Agreement.HIGHER]} and lower than {counts[Agreement.LOWER]}"
     if counts[Agreement.OPEN]:
-        told += f"; {counts[Agreement.OPEN]} are not measured"
+        told += f"; {counts[Agreement.OPEN]} {'is' if counts[Agreement.OPEN] == 1 else 'are'} not measured"
     yield Sentence("Beside the papers", "", told + ".")
 
 
@@ -183,7 +232,7 @@ def _places(question: _Question, matches: Sequence[_Match], of: int) -> str:
     if len(names) == 1:
         return names[0]
     if len(names) == of:
-        return f"all {of} {question.places}"
+        return f"both {question.places}" if of == 2 else f"all {of} {question.places}"
     return f"{len(names)} of {of} {question.places}" + (f" ({', '.join(names)})" if len(names) <= NAMED else "")
 
 

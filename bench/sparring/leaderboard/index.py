@@ -11,9 +11,11 @@ import jinja2
 from markupsafe import Markup
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.headline import Sentence, by_question
 from sparring.leaderboard.markdown_text import code, escaped
 from sparring.leaderboard.summary import summary
 from sparring.leaderboard.table import Board, State
+from sparring.leaderboard.wrapping import wrappable
 
 ANSWERS: Final = 12
 """Lines of answers of one board; the rest stand on the board."""
@@ -35,7 +37,12 @@ class IndexEntry:
 
     Attributes:
         path: of its folder, from the index, with slashes.
+        done: share of the cells that have a number or a reason, in percent, rounded down.
         size: "2 data sets, 4 victims, 7 attacks, 1 defence, 3 repetitions".
+        short: what it says, in sentences, by what they answer.
+        warnings: identifiers, and how many cells have each.
+        made: "on AMD EPYC 7763, code of 2026-11-21".
+        answers: by victim.
         more: answers that are left to the board.
     """
 
@@ -43,25 +50,44 @@ class IndexEntry:
     title: str
     description: str
     coverage: str
-    complete: bool
+    done: int
     size: str
+    short: tuple[tuple[str, tuple[Sentence, ...]], ...]
+    warnings: tuple[tuple[str, int], ...]
+    made: str
     answers: tuple[Answer, ...]
     more: int
 
 
-def index_entry(path: str, board: Board) -> IndexEntry:
-    """What the index says of `board`."""
-    answers = list(_answers(board))
+def index_entry(path: str, board: Board, dates: Sequence[str] = ()) -> IndexEntry:
+    """What the index says of `board`.
+
+    Args:
+        dates: of the code that it was computed with, in order.
+    """
+    answers = [answer for answer in _answers(board) if answer.best]
+    answered = board.counts.get(State.SCORED, 0) + board.counts.get(State.NOT_APPLICABLE, 0)
     return IndexEntry(
         path=path,
         title=board.title,
         description=board.description,
         coverage=wording.coverage(board),
-        complete=not any(board.counts.get(state) for state in (State.FAILED, State.TIMED_OUT, State.NOT_RUN)),
+        done=100 * answered // max(1, board.expected),
         size=wording.size(board),
+        short=tuple((about, tuple(sentences)) for about, sentences in by_question(board)),
+        warnings=tuple((identifier, len(cells)) for identifier, _, cells in wording.warned_cells(board)),
+        made=_made(board, dates),
         answers=tuple(answers[:ANSWERS]),
         more=max(0, len(answers) - ANSWERS),
     )
+
+
+def _made(board: Board, dates: Sequence[str]) -> str:
+    machines = sorted({made.cpu for made in board.provenances})
+    told = f"on {', '.join(machines)}" if machines else ""
+    if dates:
+        told += f", code of {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+    return told
 
 
 def _answers(board: Board) -> Iterator[Answer]:
@@ -85,11 +111,22 @@ def markdown_index(entries: Sequence[IndexEntry]) -> str:
             f"**{escaped(entry.coverage)}**: {entry.size}. [Page]({entry.path}/index.html), "
             f"[numbers]({entry.path}/table.csv), {code(f'sparring run {entry.path}')}.",
         ]
-        if told := [answer for answer in entry.answers if answer.best]:
-            lines = [f"- {escaped(a.place)}, {a.question}: **{escaped(a.best)}**{escaped(a.how)}" for a in told]
+        for about, sentences in entry.short:
+            told = " ".join(f"**{escaped(s.best)}** {escaped(s.text)}".removeprefix("**** ") for s in sentences)
+            blocks.append(f"{about}: {told}")
+        counted = ", ".join(f"**{escaped(identifier)}** ({_cells(count)})" for identifier, count in entry.warnings)
+        blocks.append(f"Warnings: {counted or 'none'}. Computed {escaped(entry.made)}.")
+        if entry.answers:
+            lines = [
+                f"- {escaped(a.place)}, {a.question}: **{escaped(a.best)}**{escaped(a.how)}" for a in entry.answers
+            ]
             more = [f"- and {entry.more} more"] if entry.more else []
             blocks.append("\n".join(lines + more))
     return "\n\n".join(blocks) + "\n"
+
+
+def _cells(count: int) -> str:
+    return wording.counted(count, "cell")
 
 
 def page_index(entries: Sequence[IndexEntry]) -> str:
@@ -101,7 +138,7 @@ def page_index(entries: Sequence[IndexEntry]) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["printable"] = wording.printable
+    environment.filters |= {"printable": wording.printable, "wrappable": wrappable, "cells": _cells}
     templates = files("sparring.leaderboard") / "templates"
     style = Markup((templates / "page.css").read_text(encoding="utf-8"))
     template = environment.from_string((templates / "index.html.j2").read_text(encoding="utf-8"))

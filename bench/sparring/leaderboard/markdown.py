@@ -60,7 +60,10 @@ def _short(board: Board) -> Iterator[str]:
     if lines:
         yield "## In short"
         yield "\n".join(lines)
-        yield "Beyond chance: the 95 % interval of the paired difference over repetitions leaves out 0."
+        yield (
+            "Beyond chance: the 95 % interval of the paired difference over repetitions leaves out 0. It is given in "
+            "brackets; of several victims from its lowest to its highest end."
+        )
 
 
 def _table(table: Table) -> Iterator[str]:

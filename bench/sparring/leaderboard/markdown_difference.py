@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sparring.leaderboard import wording
-from sparring.leaderboard.difference import Change, Difference
+from sparring.leaderboard.difference import Change, Difference, PictureDifference, Place
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown_text import code, escaped, row_of
 from sparring.leaderboard.statistic import Statistic
@@ -25,8 +25,15 @@ HEADINGS: Final = {
 }
 
 
-def markdown_difference(title: str, before: Board, after: Board, found: Sequence[Difference]) -> str:
-    """A table for each kind of change, the worst first; numbers that stayed are counted."""
+def markdown_difference(
+    title: str,
+    before: Board,
+    after: Board,
+    found: Sequence[Difference],
+    pictures: Sequence[PictureDifference] = (),
+) -> str:
+    """A table for each kind of change, the worst first, and one of the pictures that changed; numbers that stayed are
+    counted."""
     counts = Counter(line.change for line in found)
     told = [f"{counts[change]} {change.value}" for change in Change if counts[change]]
     blocks = [f"## {escaped(title)}", f"{', '.join(told) or 'no numbers'}."]
@@ -35,6 +42,8 @@ def markdown_difference(title: str, before: Board, after: Board, found: Sequence
         if lines:
             names = (before if change is Change.LOST else after).names
             blocks += [f"### {heading}", "\n".join(_table(after, names, lines))]
+    if pictures:
+        blocks += ["### Pictures", "\n".join(_picture_table(before, after, pictures))]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -42,13 +51,26 @@ def _table(board: Board, names: Names, lines: Sequence[Difference]) -> Iterator[
     yield row_of(["data set", "victim", "attack", "defence", "", "before", "after", "change"])
     yield row_of([":--"] * 5 + ["--:"] * 3)
     for line in lines[:LISTED]:
-        dataset, victim, attack, defence = line.place
-        places = (names.plugin(dataset), names.plugin(victim), names.attack(attack), names.plugin(defence))
         percentage = wording.is_percentage(board, line.metric)
         numbers = (_number(line.before, percentage), _number(line.after, percentage), _shift(line, percentage))
-        yield row_of([*map(code, places), escaped(line.metric), *numbers])
+        yield row_of([*_places(names, line.place), escaped(line.metric), *numbers])
     if len(lines) > LISTED:
         yield row_of([f"and {len(lines) - LISTED} more", *[""] * 7])
+
+
+def _picture_table(before: Board, after: Board, lines: Sequence[PictureDifference]) -> Iterator[str]:
+    yield row_of(["data set", "victim", "attack", "defence", "repetition", "picture"])
+    yield row_of([":--"] * 4 + ["--:", ":--"])
+    for line in lines[:LISTED]:
+        names = (before if line.what == "gone" else after).names
+        yield row_of([*_places(names, line.place), str(line.repetition), line.what])
+    if len(lines) > LISTED:
+        yield row_of([f"and {len(lines) - LISTED} more", *[""] * 5])
+
+
+def _places(names: Names, place: Place) -> Iterator[str]:
+    dataset, victim, attack, defence = place
+    yield from map(code, (names.plugin(dataset), names.plugin(victim), names.attack(attack), names.plugin(defence)))
 
 
 def _number(statistic: Statistic | None, percentage: bool) -> str:

@@ -55,6 +55,8 @@ def _harm_lines(found: Summary) -> Iterator[str]:
     )
     yield row_of([":--", *("--:" for _ in range(1 + len(found.poisoners))), ":--"])
     for row, place in _rows(found):
+        if not row.harm.scores:
+            continue
         clean = row.clean.get("none")
         cells = ["<br>".join(_numbers(row.harm, attack)) or "–" for attack in found.poisoners]
         untouched = wording.spread(clean, True) if clean is not None else "–"
@@ -105,7 +107,7 @@ def _numbers(judged: Contest, label: str) -> list[str]:
     if score is None:
         return []
     number = wording.spread(score.statistic, True) + wording.rank(judged, label)
-    return [(f"**{number}**" if label == judged.best else number) + (f" ({score.note})" if score.note else "")]
+    return [(f"**{number}**" if label == judged.best else number) + (f" ({score.remark})" if score.remark else "")]
 
 
 def _told(judged: Contest, called: Callable[[str], str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,7 +18,7 @@ from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
 from sparring.leaderboard.curves import curves
 from sparring.leaderboard.figures import svg
 from sparring.leaderboard.gallery import LARGEST_PAGE, gallery
-from sparring.leaderboard.headline import Sentence, headline
+from sparring.leaderboard.headline import by_question
 from sparring.leaderboard.heat import heat
 from sparring.leaderboard.omitted import applicable
 from sparring.leaderboard.page_data import PageData, threat_words
@@ -28,6 +27,7 @@ from sparring.leaderboard.paper_rows import HEADINGS, MEANING, heading, paper_ro
 from sparring.leaderboard.papers import PaperComparison
 from sparring.leaderboard.table import DETAILED, Board, Column, State, Table, TableCell
 from sparring.leaderboard.transfer import TransferMatrix, transfer_matrices
+from sparring.leaderboard.wrapping import breakable, wrappable
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def page(board: Board) -> str:
     )
     environment.filters |= {
         "printable": wording.printable,
-        "breakable": _breakable,
-        "wrappable": _wrappable,
+        "breakable": breakable,
+        "wrappable": wrappable,
         "attack": board.names.attack,
         "plugin": board.names.plugin,
     }
@@ -78,7 +78,7 @@ def _shown_on(board: Board) -> dict[str, Any]:
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "data": _embedded(PageData(board).as_json() if board.detailed else None),
-        "headline": _headline(board),
+        "headline": by_question(board),
         "worrying": [identifier for identifier, _, _ in warned],
         "papers": [_paper_table(found, board) for found in board.papers],
         "paper_meaning": MEANING,
@@ -110,23 +110,6 @@ def _figures(board: Board) -> list[tuple[str, list[tuple[str, Markup]]]]:
 
 def _template_text(name: str) -> str:
     return (files("sparring.leaderboard") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _breakable(params: tuple[str, ...]) -> Markup:
-    """A selector's parameters, escaped, with places where a narrow column may break them."""
-    return Markup(re.sub("_", "_<wbr>", str(Markup.escape(wording.printable(", ".join(params))))))
-
-
-def _wrappable(text: str) -> Markup:
-    """Text with labels in it, escaped, with places where a narrow column may break them."""
-    return Markup(re.sub(r"([_,\[])(?=\w)", r"\1<wbr>", str(Markup.escape(wording.printable(text)))))
-
-
-def _headline(board: Board) -> list[tuple[str, list[Sentence]]]:
-    found: dict[str, list[Sentence]] = {}
-    for sentence in headline(board):
-        found.setdefault(sentence.about, []).append(sentence)
-    return list(found.items())
 
 
 def _paper_table(found: PaperComparison, board: Board) -> dict[str, Any]:

@@ -96,7 +96,9 @@ def _harms(found: Summary) -> SummaryTable:
     datasets = len({row.dataset for row in found.rows})
     columns = (("no attack", ()), *(found.names.attack_parts(attack) for attack in found.poisoners))
     lines = (
-        _harm_line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows
+        _harm_line(found, row, wording.place(row.dataset, row.victim, datasets, found.names))
+        for row in found.rows
+        if row.harm.scores
     )
     return SummaryTable("Without a defence", HARM_NOTE, "most harm, and how sure that is", columns, tuple(lines))
 
@@ -119,7 +121,8 @@ def _harm_cell(row: SummaryRow, attack: str) -> SummaryCell:
     score = row.harm.scores.get(attack)
     if score is None:
         return SummaryCell((), (), "", 0)
-    return SummaryCell(_lines(row.harm, attack, ""), (score.note,) if score.note else (), *heat(score.statistic.mean))
+    remarks = (score.remark,) if score.remark else ()
+    return SummaryCell(_lines(row.harm, attack, ""), remarks, *heat(score.statistic.mean))
 
 
 def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
@@ -137,7 +140,7 @@ def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
     small = [f"clean {wording.percent(clean.mean)}"] if clean is not None else []
     if score is None:
         return SummaryCell((), tuple(small), "", 0)
-    small += [score.note] if score.note else []
+    small += [score.remark] if score.remark else []
     return SummaryCell(_lines(row.robust, defence, ""), tuple(small), *heat(score.statistic.mean))
 
 
@@ -155,7 +158,7 @@ def _poisoned_cell(row: SummaryRow, defence: str) -> SummaryCell:
     accuracy, success = row.poisoned.scores.get(defence), row.asr.scores.get(defence)
     shares = [accuracy.statistic.mean] if accuracy is not None else []
     shares += [1 - success.statistic.mean] if success is not None else []
-    notes = dict.fromkeys(score.note for score in (accuracy, success) if score is not None and score.note)
+    notes = dict.fromkeys(score.remark for score in (accuracy, success) if score is not None and score.remark)
     return SummaryCell(lines, tuple(notes), *heat(min(shares, default=None)))
 
 

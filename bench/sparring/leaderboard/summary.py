@@ -15,11 +15,22 @@ from sparring.leaderboard.table import Board, Table, TableCell
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The number of a defence or an attack. `values` is by repetition; `note`, unless empty, says why it is not to be
-    compared with the others."""
+    """The number of a defence or an attack.
+
+    Attributes:
+        values: by repetition.
+        note: unless empty, why it is not to be compared with the others.
+        partly: unless empty, how many repetitions it is over, where some are missing; it is compared over those.
+    """
 
     values: Mapping[int, float]
     note: str = ""
+    partly: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What is to be shown beside the number."""
+        return ", ".join(filter(None, (self.note, self.partly)))
 
     @property
     def statistic(self) -> Statistic:
@@ -51,15 +62,20 @@ class Contest:
         level: the best and all that cannot be told from it, the interval of the paired difference holding 0. With one
             repetition only those that are exactly as good.
         lead: over the best of the others; `None` when there is nobody to compare with.
-        ranks: of those that can be compared: 1 and how many are surely better, the interval of the paired difference
-            leaving out 0. So those that cannot be told apart may share one. Empty with one repetition, or one entry.
+        above: of those that can be compared: which are surely better, the interval of the paired difference leaving out
+            0. Empty with one repetition, or one entry.
     """
 
     scores: Mapping[str, Score]
     best: str | None
     level: frozenset[str]
     lead: Lead | None
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    above: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """1 and how many are surely better: those that cannot be told apart may share one."""
+        return {name: 1 + len(better) for name, better in self.above.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +110,8 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All rows, and the defences and the availability attacks on the training set (columns), in the order of the
-    board."""
+    """All rows, and the defences and the availability attacks on the training set (columns) that have a number without
+    a defence, in the order of the board."""
 
     rows: tuple[SummaryRow, ...]
     defences: tuple[str, ...]
@@ -126,8 +142,10 @@ class Summary:
 def summary(board: Board) -> Summary:
     """Guards count with the worse of their oblivious and adaptive attacks, sample by sample."""
     defences = tuple(dict.fromkeys(base for table in board.tables for base in table.bases))
-    poisoners = tuple(dict.fromkeys(cell.attack for cell in board.cells if _spoils(cell)))
-    return Summary(tuple(_row(table) for table in board.tables), defences, poisoners, board.names)
+    rows = tuple(_row(table) for table in board.tables)
+    scored = {attack for row in rows for attack in row.harm.scores}
+    poisoners = tuple(dict.fromkeys(cell.attack for cell in board.cells if _spoils(cell) and cell.attack in scored))
+    return Summary(rows, defences, poisoners, board.names)
 
 
 def _spoils(cell: TableCell) -> bool:
@@ -138,6 +156,7 @@ def _row(table: Table) -> SummaryRow:
     sensible = [cell for cell in table.distinct if not cell.not_applicable]
     untouched = [cell for cell in sensible if cell.attack == "none" and CLEAN in cell.metrics]
     attacks = len({cell.attack for cell in sensible if cell.evasion})
+    repetitions = max((cell.expected for cell in sensible), default=0)
     poisons = [cell for cell in sensible if _spoils(cell)]
     triggers = [cell for cell in sensible if cell.when == "training" and cell.goal in ("backdoor", "targeted")]
     return SummaryRow(
@@ -148,9 +167,9 @@ def _row(table: Table) -> SummaryRow:
         triggers=len({cell.attack for cell in triggers}),
         targeted=len({cell.attack for cell in triggers if cell.goal == "targeted"}),
         clean={cell.base: cell.metrics[CLEAN] for cell in untouched},
-        robust=contest(_robust(table, attacks)),
-        poisoned=contest(_extreme(poisons, CLEAN, min)),
-        asr=contest(_extreme(triggers, ASR, max), lower=True),
+        robust=contest(_robust(table, attacks, repetitions)),
+        poisoned=contest(_extreme(poisons, CLEAN, min, repetitions)),
+        asr=contest(_extreme(triggers, ASR, max, repetitions), lower=True),
         harm=contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
     )
 
@@ -166,7 +185,7 @@ def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
     return scores
 
 
-def _robust(table: Table, attacks: int) -> dict[str, Score]:
+def _robust(table: Table, attacks: int, repetitions: int) -> dict[str, Score]:
     scores = {}
     for column in table.columns:
         if (worst := table.worst.get(column.label)) is None:
@@ -174,11 +193,17 @@ def _robust(table: Table, attacks: int) -> dict[str, Score]:
         notes = [f"{worst.fewest} of {attacks} attacks"] if worst.fewest < attacks else []
         notes += ["oblivious attacks only"] if worst.ways == ("oblivious",) else []
         values = dict(zip(worst.repetitions, worst.statistic.values, strict=True))
-        scores[column.base] = Score(values, ", ".join(notes))
+        scores[column.base] = Score(values, ", ".join(notes), _partly(values, repetitions))
     return scores
 
 
-def _extreme(cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[float]], float]) -> dict[str, Score]:
+def _partly(values: Mapping[int, float], repetitions: int) -> str:
+    return f"{len(values)} of {repetitions} repetitions" if len(values) < repetitions else ""
+
+
+def _extreme(
+    cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[float]], float], repetitions: int
+) -> dict[str, Score]:
     """By defence, the worst of `metric` over the attacks of each repetition."""
     found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     attacks = set()
@@ -193,7 +218,8 @@ def _extreme(cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[
     for base, by_repetition in found.items():
         fewest = min(len(values) for values in by_repetition.values())
         note = f"{fewest} of {len(attacks)} attacks" if fewest < len(attacks) else ""
-        scores[base] = Score({r: worst(values.values()) for r, values in by_repetition.items()}, note)
+        scored = {r: worst(values.values()) for r, values in by_repetition.items()}
+        scores[base] = Score(scored, note, _partly(scored, repetitions))
     return scores
 
 
@@ -207,14 +233,14 @@ def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
     leads = [_lead(name, fair[ranked[0]], fair[name], sign) for name in ranked[1:]]
     level = {lead.next for lead in leads if (lead.mean <= 0 if lead.interval is None else not lead.sure)}
     lead = leads[0] if leads else None
-    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), lead, _ranks(fair, sign) if leads else {})
+    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), lead, _above(fair, sign) if leads else {})
 
 
-def _ranks(fair: Mapping[str, Score], sign: int) -> dict[str, int]:
+def _above(fair: Mapping[str, Score], sign: int) -> dict[str, frozenset[str]]:
     if any(len(score.values) < 2 for score in fair.values()):
         return {}
     return {
-        name: 1 + sum(_lead(name, other, score, sign).sure for rival, other in fair.items() if rival != name)
+        name: frozenset(rival for rival in fair if rival != name and _lead(name, fair[rival], score, sign).sure)
         for name, score in fair.items()
     }
 

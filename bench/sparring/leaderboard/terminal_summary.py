@@ -93,7 +93,7 @@ def _robust(row: SummaryRow, defence: str) -> Text:
     made = Text()
     if (score := row.robust.scores.get(defence)) is not None:
         made.append(wording.spread(score.statistic, True), style="bold" if defence == row.robust.best else "")
-        made.append(f"\n{score.note}" if score.note else "", style="yellow")
+        made.append(f"\n{score.remark}" if score.remark else "", style="yellow")
     if (clean := row.clean.get(defence)) is not None:
         made.append(f"\nclean {wording.percent(clean.mean)}", style="dim")
     return made or Text("–", style="dim")
@@ -106,7 +106,7 @@ def _poisoned(row: SummaryRow, defence: str) -> Text:
             made.append("\n" if made else "")
             made.append(f"{short} ", style="dim")
             made.append(wording.percent(score.statistic.mean), style="bold" if defence == judged.best else "")
-            made.append(f" {score.note}" if score.note else "", style="yellow")
+            made.append(f" {score.remark}" if score.remark else "", style="yellow")
     return made or Text("–", style="dim")
 
 

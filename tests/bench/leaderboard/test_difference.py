@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from made_records import record, scored
 from sparring.leaderboard.aggregate import aggregate
-from sparring.leaderboard.difference import Change, Difference, differences
+from sparring.leaderboard.difference import Change, Difference, differences, picture_differences
 from sparring.leaderboard.markdown_difference import markdown_difference
 from sparring.leaderboard.table import Board
+from sparring.pictures import picture
 
 METRICS = {"clean-accuracy": ("", "higher", "%"), "asr": ("", "lower", "%")}
 
@@ -87,6 +90,30 @@ def test_what_is_better_one_way_is_worse_the_other(one: list[float], two: list[f
     opposite = {Change.BETTER: Change.WORSE, Change.WORSE: Change.BETTER}
     there = changes(board({"a": one}), board({"a": two}))["a"]
     assert changes(board({"a": two}), board({"a": one}))["a"] is opposite.get(there, there)
+
+
+def with_pictures(found: Board, **contents: bytes) -> Board:
+    """`found` with a picture of the first repetition of each of these attacks."""
+    made = {}
+    for attack, content in contents.items():
+        cell = f"digits/cnn/{attack}/none/r0"
+        made[cell] = picture(cell, "0" * 64, content, "Rows: clean; attacked.")
+    return replace(found, pictures=made)
+
+
+def test_pictures_that_came_changed_or_went_are_listed_and_fail_nothing() -> None:
+    before = with_pictures(board({"a": [0.5], "b": [0.5], "c": [0.5]}), a=b"1", b=b"2", c=b"3")
+    after = with_pictures(board({"a": [0.5], "b": [0.5], "c": [0.5], "d": [0.5]}), a=b"1", b=b"other", d=b"4")
+    found = picture_differences(before, after)
+    assert [(line.place[2], line.repetition, line.what) for line in found] == [
+        ("b", 0, "drawn anew"),
+        ("d", 0, "new"),
+        ("c", 0, "gone"),
+    ]
+    text = markdown_difference("A board", before, after, [], found)
+    assert "### Pictures" in text
+    assert "| `digits` | `cnn` | `b` | `none` | 0 | drawn anew |" in text
+    assert picture_differences(after, after) == []
 
 
 def text_of(before: Board, after: Board) -> str:

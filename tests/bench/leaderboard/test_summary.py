@@ -19,7 +19,10 @@ from sparring.leaderboard.statistic import paired_interval, t_quantile
 from sparring.leaderboard.summary import Score, SummaryRow, contest, summary
 from sparring.leaderboard.terminal import show
 from sparring.leaderboard.wording import verdict
-from sparring.record import NotApplicable, Record
+from sparring.record import Failed, NotApplicable, Record
+from sparring.stage import FailureKind
+
+FAILED = Failed(kind=FailureKind.ERROR, stage="perturb", error="ValueError: x", traceback="")
 
 
 def only_row(*records: Record) -> SummaryRow:
@@ -78,6 +81,18 @@ def test_defence_that_faced_fewer_attacks_is_noted_and_not_compared() -> None:
     assert row.attacks == 2
     assert row.robust.scores["vote"].note == "1 of 2 attacks"
     assert row.robust.best == "none"
+
+
+def test_missing_repetitions_stand_beside_the_rank() -> None:
+    row = only_row(
+        *(evasion("pgd", "none", r, True, False, False) for r in range(3)),
+        *(evasion("pgd", "at", r, True, True, True) for r in range(2)),
+        record("pgd", "at", 2, FAILED, threat={"when": "inference", "goal": "evasion"}),
+    )
+    found = row.robust.scores["at"]
+    assert (found.note, found.remark) == ("", "2 of 3 repetitions")
+    assert row.robust.best == "at", "what both have is compared"
+    assert row.robust.scores["none"].remark == ""
 
 
 def test_guard_attacked_obliviously_only_is_noted_and_not_compared() -> None:

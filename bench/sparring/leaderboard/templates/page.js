@@ -56,7 +56,7 @@ function make(tag, options, ...children) {
 
 function table(heads, rows, right = []) {
   const cell = (tag, value, i) => {
-    const made = make(tag, right.includes(i) ? { class: "right" } : {});
+    const made = make(tag, { ...(right.includes(i) && { class: "right" }), ...(tag === "th" && { scope: "col" }) });
     made.append(value);
     return made;
   };
@@ -118,7 +118,7 @@ function secondsTable(cell) {
 
 function confusionTable(matrix) {
   const most = Math.max(1, ...matrix.flat());
-  const head = make("tr", {}, make("th"), ...matrix.map((_, i) => make("th", { scope: "col", text: i })));
+  const head = make("tr", {}, make("td", { class: "corner" }), ...matrix.map((_, i) => make("th", { scope: "col", text: i })));
   const lines = matrix.map((row, i) => {
     const cells = row.map((count, j) => {
       const share = Math.round((100 * count) / most);
@@ -128,7 +128,7 @@ function confusionTable(matrix) {
     });
     return make("tr", {}, make("th", { scope: "row", text: i }), ...cells);
   });
-  return make("div", { class: "wrap" }, make("table", { class: "confusion" }, head, ...lines));
+  return make("div", { class: "wrap" }, make("table", { class: "confusion", "aria-label": "Confusion matrix" }, head, ...lines));
 }
 
 function fill(packed) {
@@ -220,6 +220,9 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// An address that was typed or pasted into this very tab is another view; what `remember` writes is not heard here.
+window.addEventListener("hashchange", () => location.reload());
+
 // --- the address holds the view, so a link within the page only scrolls ---
 
 document.getElementById("to-notes")?.addEventListener("click", (event) => {
@@ -230,23 +233,41 @@ document.getElementById("to-notes")?.addEventListener("click", (event) => {
   warnings.querySelector("summary").focus();
 });
 
-// --- arrow keys go from cell to cell of a heat map ---
+// --- the Tab key stops once in each table; from there, arrow keys go from cell to cell ---
 
-const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+function stop(at) {
+  for (const other of at.closest("table").querySelectorAll('[data-cell][tabindex="0"]')) other.tabIndex = -1;
+  at.tabIndex = 0;
+}
+
+for (const heat of document.querySelectorAll(".heat")) {
+  const cells = heat.querySelectorAll("[data-cell]");
+  cells.forEach((cell, i) => { cell.tabIndex = i ? -1 : 0; });
+}
+
+document.addEventListener("focusin", (event) => {
+  const cell = event.target.closest("table [data-cell]");
+  if (cell) stop(cell);
+});
+
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], Home: [-1e9, 0], End: [1e9, 0] };
 
 document.addEventListener("keydown", (event) => {
-  const from = event.target.closest(".heat [data-cell]");
+  const from = event.target.closest("table [data-cell]");
   const step = STEPS[event.key];
   if (!from || !step || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
   const row = from.closest("tr");
   const rows = [...row.parentElement.rows];
   const middle = (cell) => { const box = cell.getBoundingClientRect(); return (box.left + box.right) / 2; };
-  const cells = [...rows[rows.indexOf(row) + step[1]]?.querySelectorAll("[data-cell]") || []];
+  let next = rows.indexOf(row) + step[1];
+  while (rows[next]?.hidden) next += step[1];
+  const cells = [...rows[next]?.querySelectorAll("[data-cell]") || []];
   const to = step[0]
-    ? cells[cells.indexOf(from) + step[0]]
+    ? cells[Math.min(Math.max(cells.indexOf(from) + step[0], 0), cells.length - 1)]
     : cells.sort((a, b) => Math.abs(middle(a) - middle(from)) - Math.abs(middle(b) - middle(from)))[0];
-  if (to) to.focus();
+  if (!to || to === from) return; // the page scrolls on
+  event.preventDefault();
+  to.focus();
 });
 
 // --- tables wider than the page fade out where they go on ---
@@ -259,6 +280,21 @@ function hint() {
 
 for (const box of scrolls) box.addEventListener("scroll", hint, { passive: true });
 window.addEventListener("resize", hint);
+
+// --- on paper, nothing is folded away ---
+
+const opened = [];
+
+window.addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("main details:not([open]), footer details:not([open])")) {
+    part.open = true;
+    opened.push(part);
+  }
+});
+
+window.addEventListener("afterprint", () => {
+  for (const part of opened.splice(0)) part.open = false;
+});
 
 // --- one heat map at a time ---
 
@@ -310,7 +346,7 @@ function line(cell, index) {
   const numbers = ["clean-accuracy", "robust-accuracy", "asr"].map((name) => cell.m[names.indexOf(name)] || "");
   const states = [...new Set(cell.e.map((entry) => entry[1]))].sort((a, b) => a - b).map((i) => data.states[i]);
   const scored = cell.e.filter((entry) => data.states[entry[1]] === "scored").length;
-  const attack = make("button", { type: "button", class: "link", "data-cell": index, text: data.attacks[cell.a][1] });
+  const attack = make("button", { type: "button", class: "link", tabindex: -1, "data-cell": index, text: data.attacks[cell.a][1] });
   const row = make("tr", { "data-states": states.join(",") });
   for (const text of data.places[cell.p]) row.append(make("td", { text }));
   row.append(make("td", {}, attack), make("td", { text: data.threats[cell.t][0] }), make("td", { text: data.defences[cell.d][1] }));
@@ -330,6 +366,12 @@ function sortBy(column, header) {
   const numeric = lines.length > 0 && lines[0].cells[column].dataset.key !== undefined;
   const compare = numeric ? (a, b) => key(a) - key(b) : (a, b) => order.compare(key(a), key(b));
   long.tBodies[0].append(...[...lines].sort((a, b) => (down ? -compare(a, b) : compare(a, b))));
+  stopAtFirst();
+}
+
+function stopAtFirst() {
+  const first = [...long.tBodies[0].rows].find((row) => !row.hidden);
+  if (first) stop(first.querySelector("[data-cell]"));
 }
 
 function filter() {
@@ -342,7 +384,8 @@ function filter() {
     row.hidden = !(fits && wanted.every((word) => texts[i].includes(word)));
     count += row.hidden ? 0 : 1;
   });
-  document.getElementById("shown").textContent = `${count} of ${lines.length}`;
+  document.getElementById("shown").textContent = `${count} of ${lines.length} cells`;
+  stopAtFirst();
   remember("filter", words.value.trim());
   remember("state", state.value);
   for (const choice of choices) remember(choice.dataset.name, choice.value);
