@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.papers import Agreement
-from sparring.leaderboard.summary import Contest, Lead, summary
+from sparring.leaderboard.summary import Contest, Lead, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
 NAMED = 4
@@ -87,8 +87,8 @@ def _questions(board: Board) -> Iterator[_Question]:
     places = "victims" if datasets == 1 else "pairs of data set and victim"
     rows = [(wording.place(row.dataset, row.victim, datasets, names), row) for row in found.rows]
     if len(found.defences) > 1:
-        faced = {place: wording.evasions_text(row, found.attacks) for place, row in rows if row.attacks < found.attacks}
-        robust = [_Match(place, row.robust, faced.get(place, "")) for place, row in rows]
+        faced = {place: _few(row.common or row, found.attacks) for place, row in rows}
+        robust = [_Match(place, (row.common or row).robust, faced.get(place, "")) for place, row in rows]
         poisoned = [_Match(place, row.poisoned) for place, row in rows]
         asr = [_Match(place, row.asr) for place, row in rows]
         for about, quantity, verb, matches in (
@@ -201,9 +201,16 @@ def _some(part: Sequence[_Match], whole: Sequence[_Match]) -> str:
 
 
 def _faced(matches: Sequence[_Match]) -> str:
-    """That these victims faced fewer attacks than others."""
+    """That these victims faced fewer attacks than others, or that the worst case is not over all."""
     told = dict.fromkeys(match.faced for match in matches)
-    return f" (only {' or '.join(told)} apply there)" if all(told) else ""
+    return f" ({' or '.join(told)})" if all(told) else ""
+
+
+def _few(row: SummaryRow, most: int) -> str:
+    told = wording.evasions_text(row, most)
+    if row.is_common:
+        return f"over {told}"
+    return f"only {told} apply there" if row.attacks < most else ""
 
 
 def _counted(names: Counter[str], of: int) -> str:

@@ -96,7 +96,7 @@ def _answers(board: Board) -> Iterator[Answer]:
     for row in found.rows:
         place = wording.place(row.dataset, row.victim, datasets, names)
         if len(found.defences) > 1:
-            yield Answer("holds best at inference", place, *wording.verdict(row.robust, names.defence))
+            yield Answer("holds best at inference", place, *wording.verdict((row.common or row).robust, names.defence))
         if found.harms:
             yield Answer("poison that harms most", place, *wording.verdict(row.harm, names.attack))
 

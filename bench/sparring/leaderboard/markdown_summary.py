@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sparring.leaderboard import wording
 from sparring.leaderboard.markdown_text import code, escaped, row_of
@@ -65,7 +65,7 @@ def _harm_lines(found: Summary) -> Iterator[str]:
 
 def _robust(found: Summary) -> Iterator[str]:
     yield from _head(found)
-    for row, place in _rows(found):
+    for row, place in _placed(found, found.evasions):
         about = wording.evasions_text(row, found.attacks)
         cells = (_robust_cell(row, defence) for defence in found.defences)
         yield row_of([f"{place}<br>{about}", *cells, _told(row.robust, found.names.defence)])
@@ -97,8 +97,12 @@ def _head(found: Summary) -> Iterator[str]:
 
 
 def _rows(found: Summary) -> Iterator[tuple[SummaryRow, str]]:
+    return _placed(found, found.rows)
+
+
+def _placed(found: Summary, rows: Sequence[SummaryRow]) -> Iterator[tuple[SummaryRow, str]]:
     datasets = len({row.dataset for row in found.rows})
-    for row in found.rows:
+    for row in rows:
         yield row, escaped(wording.place(row.dataset, row.victim, datasets, found.names))
 
 

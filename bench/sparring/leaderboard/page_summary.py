@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sparring.leaderboard import wording
@@ -71,16 +71,20 @@ def summary_tables(board: Board) -> list[tuple[str, list[SummaryTable]]]:
     found = summary(board)
     defences = []
     if len(found.defences) > 1 and found.evades:
-        defences.append(_defences(found, "Attacks at inference", ROBUST_NOTE, _robust_line))
+        defences.append(_defences(found, found.evasions, "Attacks at inference", ROBUST_NOTE, _robust_line))
     if len(found.defences) > 1 and found.poisons:
-        defences.append(_defences(found, "Attacks on the training set", POISONED_NOTE, _poisoned_line))
+        defences.append(_defences(found, found.rows, "Attacks on the training set", POISONED_NOTE, _poisoned_line))
     harms = [_harms(found)] if found.harms else []
     questions = (("Which defence holds best?", defences), ("Which poison does most harm?", harms))
     return [(question, tables) for question, tables in questions if tables]
 
 
 def _defences(
-    found: Summary, title: str, note: str, line: Callable[[Summary, SummaryRow, str], SummaryLine]
+    found: Summary,
+    rows: Sequence[SummaryRow],
+    title: str,
+    note: str,
+    line: Callable[[Summary, SummaryRow, str], SummaryLine],
 ) -> SummaryTable:
     datasets = len({row.dataset for row in found.rows})
     return SummaryTable(
@@ -88,7 +92,7 @@ def _defences(
         note,
         "best, and how sure that is",
         tuple(found.names.plugin_parts(defence) for defence in found.defences),
-        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows),
+        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in rows),
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sparring.leaderboard.aggregate import ASR, CLEAN
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.statistic import Statistic, paired_interval
-from sparring.leaderboard.table import Board, Table, TableCell
+from sparring.leaderboard.table import Board, Table, TableCell, WorstCase
+from sparring.leaderboard.worst_case import worst_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class Contest:
     above: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
+    def fair(self) -> Mapping[str, Score]:
+        """Those that can be compared: without a note; all, where each has one."""
+        return {name: score for name, score in self.scores.items() if not score.note} or self.scores
+
+    @property
     def ranks(self) -> dict[str, int]:
         """1 and how many are surely better: those that cannot be told apart may share one."""
         return {name: 1 + len(better) for name, better in self.above.items()}
@@ -93,6 +99,9 @@ class SummaryRow:
         asr: the highest attack success rate of backdoors and targeted poisons; lower is better.
         harm: clean accuracy without a defence after each availability attack on the training set, by attack; the
             lowest is the best for the attacker.
+        common: the same over the attacks at inference that most defences met, where more of them can be compared over
+            these than over all attacks: the suite has every attack meet some defences, and others a few attacks.
+        is_common: whether this is such a row.
     """
 
     dataset: str
@@ -106,6 +115,8 @@ class SummaryRow:
     poisoned: Contest
     asr: Contest
     harm: Contest
+    common: SummaryRow | None = None
+    is_common: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,11 @@ class Summary:
     def attacks(self) -> int:
         """How many attacks at inference the worst case of the most attacked row is over."""
         return max((row.attacks for row in self.rows), default=0)
+
+    @property
+    def evasions(self) -> tuple[SummaryRow, ...]:
+        """The rows about attacks at inference: those over common attacks behind those over all."""
+        return tuple(each for row in self.rows for each in (row, row.common) if each is not None)
 
     @property
     def evades(self) -> bool:
@@ -159,7 +175,7 @@ def _row(table: Table) -> SummaryRow:
     repetitions = max((cell.expected for cell in sensible), default=0)
     poisons = [cell for cell in sensible if _spoils(cell)]
     triggers = [cell for cell in sensible if cell.when == "training" and cell.goal in ("backdoor", "targeted")]
-    return SummaryRow(
+    row = SummaryRow(
         dataset=table.dataset,
         victim=table.victim,
         attacks=attacks,
@@ -167,11 +183,30 @@ def _row(table: Table) -> SummaryRow:
         triggers=len({cell.attack for cell in triggers}),
         targeted=len({cell.attack for cell in triggers if cell.goal == "targeted"}),
         clean={cell.base: cell.metrics[CLEAN] for cell in untouched},
-        robust=contest(_robust(table, attacks, repetitions)),
+        robust=contest(_robust(table, table.worst, attacks, repetitions)),
         poisoned=contest(_extreme(poisons, CLEAN, min, repetitions)),
         asr=contest(_extreme(triggers, ASR, max, repetitions), lower=True),
         harm=contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
     )
+    return replace(row, common=_common(table, row, repetitions))
+
+
+def _common(table: Table, row: SummaryRow, repetitions: int) -> SummaryRow | None:
+    cells = [cell for cell in table.distinct if cell.evasion and not cell.not_applicable]
+    met = {attack: {cell.base for cell in cells if cell.attack == attack} for attack in {cell.attack for cell in cells}}
+    most = len({cell.base for cell in cells}) / 2
+    shared = {attack for attack, bases in met.items() if len(bases) > most}
+    if not 1 < len(shared) < len(met):
+        return None
+    worst = {}
+    for column in table.columns:
+        of_base = [cell for cell in cells if cell.base == column.base and cell.attack in shared]
+        if (found := worst_case(of_base)) is not None:
+            worst[column.label] = found
+    robust = contest(_robust(table, worst, len(shared), repetitions))
+    if len(robust.fair) <= len(row.robust.fair):
+        return None
+    return replace(row, attacks=len(shared), robust=robust, is_common=True)
 
 
 def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
@@ -185,10 +220,10 @@ def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
     return scores
 
 
-def _robust(table: Table, attacks: int, repetitions: int) -> dict[str, Score]:
+def _robust(table: Table, worst_cases: Mapping[str, WorstCase], attacks: int, repetitions: int) -> dict[str, Score]:
     scores = {}
     for column in table.columns:
-        if (worst := table.worst.get(column.label)) is None:
+        if (worst := worst_cases.get(column.label)) is None:
             continue
         notes = [f"{worst.fewest} of {attacks} attacks"] if worst.fewest < attacks else []
         notes += ["oblivious attacks only"] if worst.ways == ("oblivious",) else []
@@ -225,7 +260,7 @@ def _extreme(
 
 def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
     """Who is best; `lower`: the lowest. Numbers with a note are compared only with each other, when all have one."""
-    fair = {name: score for name, score in scores.items() if not score.note} or dict(scores)
+    fair = Contest(scores, None, frozenset(), None).fair
     sign = -1 if lower else 1
     ranked = sorted(fair, key=lambda name: -sign * fair[name].statistic.mean)  # stable: the board's order decides
     if not ranked:

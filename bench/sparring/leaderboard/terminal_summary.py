@@ -26,15 +26,16 @@ def print_summary(board: Board, console: Console) -> None:
     """The worst case of every defence on every victim, and what holds against attacks on the training set."""
     found = summary(board)
     if found.evades:
-        _print(found, console, "worst case over all attacks at inference", _robust, _robust_labels(found))
-        for row, place in zip(found.rows, _places(found), strict=True):
+        rows = found.evasions
+        _print(found, rows, console, "worst case over all attacks at inference", _robust, _robust_labels(found))
+        for row, place in zip(rows, _places(found, rows), strict=True):
             best, how = (wording.printable(text) for text in wording.verdict(row.robust, found.names.defence))
             if best:
                 console.print(Text(f"{place}: ").append(best, style="bold").append(how))
         console.print()
     if found.poisons:
         title = "attacks on the training set: least clean accuracy (CA), highest success rate (ASR)"
-        _print(found, console, title, _poisoned, _poisoned_labels(found))
+        _print(found, found.rows, console, title, _poisoned, _poisoned_labels(found))
     if found.harms:
         _print_harms(found, console)
 
@@ -42,45 +43,51 @@ def print_summary(board: Board, console: Console) -> None:
 def _print_harms(found: Summary, console: Console) -> None:
     """In words: the numbers stand in the tables above."""
     console.print(Text("SUMMARY", style="bold").append(" · which poison does most harm without a defence"))
-    for row, place in zip(found.rows, _places(found), strict=True):
+    for row, place in zip(found.rows, _places(found, found.rows), strict=True):
         worst, how = (wording.printable(text) for text in wording.verdict(row.harm, found.names.attack))
         if worst:
             console.print(Text(f"{place}: ").append(worst, style="bold").append(how))
     console.print()
 
 
-def _print(found: Summary, console: Console, title: str, fill: Fill, labels: Sequence[Text]) -> None:
+def _print(
+    found: Summary, rows: Sequence[SummaryRow], console: Console, title: str, fill: Fill, labels: Sequence[Text]
+) -> None:
     console.print(Text("SUMMARY", style="bold").append(f" · {title}", style="not bold"), end="\n\n")
-    for defences in _pages(found, fill, labels, console.width):
-        console.print(_rich(found, defences, fill, labels))
+    for defences in _pages(found, rows, fill, labels, console.width):
+        console.print(_rich(found, rows, defences, fill, labels))
         console.print()
 
 
-def _places(found: Summary) -> list[str]:
+def _places(found: Summary, rows: Sequence[SummaryRow]) -> list[str]:
     datasets = len({row.dataset for row in found.rows})
-    return [wording.printable(wording.place(row.dataset, row.victim, datasets, found.names)) for row in found.rows]
+    return [wording.printable(wording.place(row.dataset, row.victim, datasets, found.names)) for row in rows]
 
 
-def _rich(found: Summary, defences: Sequence[str], fill: Fill, labels: Sequence[Text]) -> RichTable:
+def _rich(
+    found: Summary, rows: Sequence[SummaryRow], defences: Sequence[str], fill: Fill, labels: Sequence[Text]
+) -> RichTable:
     made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     made.add_column("victim", max_width=LABEL_WIDTH, overflow="fold")
     for defence in defences:
-        made.add_column(_heading(found, defence), justify="right", width=_width(found, defence, fill), overflow="fold")
-    for row, label in zip(found.rows, labels, strict=True):
+        width = _width(found, rows, defence, fill)
+        made.add_column(_heading(found, defence), justify="right", width=width, overflow="fold")
+    for row, label in zip(rows, labels, strict=True):
         made.add_row(label, *(fill(row, defence) for defence in defences))
     return made
 
 
 def _robust_labels(found: Summary) -> list[Text]:
-    return _labels(found, [wording.evasions_text(row, found.attacks) for row in found.rows])
+    return _labels(found, found.evasions, [wording.evasions_text(row, found.attacks) for row in found.evasions])
 
 
 def _poisoned_labels(found: Summary) -> list[Text]:
-    return _labels(found, [wording.counted(row.poisons + row.triggers, "attack") for row in found.rows])
+    return _labels(found, found.rows, [wording.counted(row.poisons + row.triggers, "attack") for row in found.rows])
 
 
-def _labels(found: Summary, about: Sequence[str]) -> list[Text]:
-    return [Text(place).append(f"\n{text}", style="dim") for place, text in zip(_places(found), about, strict=True)]
+def _labels(found: Summary, rows: Sequence[SummaryRow], about: Sequence[str]) -> list[Text]:
+    places = _places(found, rows)
+    return [Text(place).append(f"\n{text}", style="dim") for place, text in zip(places, about, strict=True)]
 
 
 def _heading(found: Summary, defence: str) -> Text:
@@ -110,17 +117,19 @@ def _poisoned(row: SummaryRow, defence: str) -> Text:
     return made or Text("–", style="dim")
 
 
-def _width(found: Summary, defence: str, fill: Fill) -> int:
-    texts = [_heading(found, defence), *(fill(row, defence) for row in found.rows)]
+def _width(found: Summary, rows: Sequence[SummaryRow], defence: str, fill: Fill) -> int:
+    texts = [_heading(found, defence), *(fill(row, defence) for row in rows)]
     return max(len(line) for text in texts for line in text.plain.split("\n"))
 
 
-def _pages(found: Summary, fill: Fill, labels: Sequence[Text], width: int) -> Iterator[list[str]]:
+def _pages(
+    found: Summary, rows: Sequence[SummaryRow], fill: Fill, labels: Sequence[Text], width: int
+) -> Iterator[list[str]]:
     start = min(LABEL_WIDTH, max(len(line) for label in labels for line in label.plain.split("\n"))) + 2
     page: list[str] = []
     used = start
     for defence in found.defences:
-        needed = _width(found, defence, fill) + 2
+        needed = _width(found, rows, defence, fill) + 2
         if page and used + needed - 2 > width:
             yield page
             page, used = [], start

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from made_records import evasion, realistic, record, scored
 from sparring.leaderboard.aggregate import aggregate
+from sparring.leaderboard.headline import headline
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown import markdown
 from sparring.leaderboard.page import page
@@ -68,6 +69,49 @@ def test_lowest_is_best_for_attack_success() -> None:
 
 def test_interval_stays_within_what_shares_can_differ_by() -> None:
     assert "(−100.0 to 100.0)" in told({"a": [0.0, 1.0], "b": [0.9, 0.0]})
+
+
+def test_where_some_defences_met_a_few_attacks_only_all_are_compared_over_these() -> None:
+    """As where every attack meets two defences, and every defence two attacks. By hand: after both common attacks none
+    keeps no image, at 1 of 3, jpeg 2 of 3, blur 1 of 3; cw fells what at had left."""
+    fallen = {
+        "none": {"fgsm": (False, False, True), "pgd": (False, False, False), "cw": (False, False, False)},
+        "at": {"fgsm": (True, True, False), "pgd": (True, False, True), "cw": (False, True, True)},
+        "jpeg": {"fgsm": (True, True, True), "pgd": (True, True, False)},
+        "blur": {"fgsm": (True, False, True), "pgd": (True, True, False)},
+    }
+    made = [
+        evasion(attack, defence, repetition, *left)
+        for defence, attacks in fallen.items()
+        for attack, left in attacks.items()
+        for repetition in range(2)
+    ]
+    row = only_row(*made)
+    assert row.attacks == 3
+    assert {name: score.note for name, score in row.robust.scores.items() if score.note} == {
+        "jpeg": "2 of 3 attacks",
+        "blur": "2 of 3 attacks",
+    }
+    common = row.common
+    assert common is not None
+    assert common.attacks == 2
+    assert {name: round(3 * score.statistic.mean) for name, score in common.robust.scores.items()} == {
+        "none": 0,
+        "at": 1,
+        "jpeg": 2,
+        "blur": 1,
+    }
+    assert common.robust.best == "jpeg"
+    assert set(common.robust.fair) == {"none", "at", "jpeg", "blur"}
+    board = aggregate(made)
+    for text in (markdown(board), page(board)):
+        assert "the 2 attacks that most defences met" in text
+    assert any("over the 2 attacks that most defences met" in sentence.text for sentence in headline(board))
+
+
+def test_where_all_defences_met_all_attacks_nothing_is_said_twice() -> None:
+    made = [evasion(attack, defence, 0, True, False) for attack in ("fgsm", "pgd") for defence in ("none", "at")]
+    assert only_row(*made).common is None
 
 
 def test_defence_that_faced_fewer_attacks_is_noted_and_not_compared() -> None:
