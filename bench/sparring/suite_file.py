@@ -92,7 +92,7 @@ class PaperValue(_Part):
     victim: str = "*"
     attack: str = "*"
     defence: str = "none"
-    value: float = Field(description="in percent, as printed")
+    value: float = Field(description="as printed: in percent, or in the metric's unit")
     std: float | None = Field(default=None, ge=0, description="the deviation, where the paper prints one")
     name: str = Field(default="", description="what the paper calls it")
     note: str = Field(default="", description="on this line alone: what it waits for, say")

@@ -68,7 +68,7 @@ def aggregate(
         counts={state: counts[state] for state in State},
         metrics={name: MetricInfo(*info) for name, info in (metrics or {}).items()},
         provenances=_distinct(record.provenance for record in scored or found),
-        papers=beside_papers(papers, tables),
+        papers=beside_papers(papers, tables, {name: unit for name, (_, _, unit) in (metrics or {}).items()}),
         names=names,
         suspicions=tuple(each for table in tables for each in suspicions(table)),
         strays=len(by_id.keys() - {cell.id for cell in cells}),

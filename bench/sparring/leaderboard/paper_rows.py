@@ -12,8 +12,9 @@ from sparring.leaderboard.papers import Agreement, Comparison, PaperComparison
 HEADINGS: Final = ("data set", "victim", "attack", "defence", "paper", "ours", "agrees?")
 
 MEANING: Final = (
-    "Percent, mean ± standard deviation over repetitions (n). They agree where mean ± deviation of both meet or the "
-    "means are within half a point; of trials, where the paper's number lies in their 95 % Wilson interval."
+    "Percent, or the metric's unit; mean ± standard deviation over repetitions (n). They agree where mean ± deviation "
+    "of both meet or percentages are within half a point; of trials, where the paper's number lies in their 95 % "
+    "Wilson interval."
 )
 
 
@@ -55,6 +56,8 @@ def _ours(line: Comparison) -> str:
         return "–"
     if line.trials is not None:
         return f"{line.ours.mean:.1f} ({wording.trials(line.trials)})"
+    if not line.percentage:
+        return f"{wording.spread(line.ours, False)} ({line.ours.n})"
     spread = "" if line.ours.std is None else f" ± {line.ours.std:.1f}"
     return f"{line.ours.mean:.1f}{spread} ({line.ours.n})"
 
@@ -63,5 +66,6 @@ def _agrees(line: Comparison) -> str:
     if line.difference is None or line.agreement in (Agreement.YES, Agreement.OPEN):
         told = line.agreement.value
     else:
-        told = f"{line.agreement.value} by {abs(line.difference):.1f} points"
+        size = f"{abs(line.difference):.1f} points" if line.percentage else wording.plain(abs(line.difference))
+        told = f"{line.agreement.value} by {size}"
     return f"{told}; {line.value.note}" if line.value.note else told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,7 +17,7 @@ ROUNDING: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperValue:
-    """One number of a paper, in percent as printed, and the cells of the board that it is compared with.
+    """One number of a paper, as printed, and the cells of the board that it is compared with.
 
     Attributes:
         dataset, victim, attack, defence: patterns; without parameters, they fit a plugin whatever its parameters are.
@@ -72,7 +72,8 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One line. `ours` is in percent, turned round where the paper prints errors; `None`: there is no number yet.
+    """One line. `ours` is in percent, turned round where the paper prints errors, or in the metric's own unit; `None`:
+    there is no number yet.
 
     Attributes:
         cell: what of ours it is compared with; `None`: the board has no such cell.
@@ -83,15 +84,16 @@ class Comparison:
     cell: TableCell | None
     ours: Statistic | None
     trials: Trials | None = None
+    percentage: bool = True
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the paper's, in percentage points."""
+        """Ours minus the paper's, in percentage points or the metric's unit."""
         return None if self.ours is None else self.ours.mean - self.value.value
 
     @property
     def agreement(self) -> Agreement:
-        """Yes where mean ± deviation of both meet, or the means are within `ROUNDING`; of trials, where the paper's
+        """Yes where mean ± deviation of both meet, or percentages are within `ROUNDING`; of trials, where the paper's
         number lies in the 95 % interval."""
         if self.ours is None or self.difference is None:
             return Agreement.OPEN
@@ -99,7 +101,8 @@ class Comparison:
             low, high = self.trials.interval
             agrees = 100 * low <= self.value.value <= 100 * high
         else:
-            agrees = abs(self.difference) <= max(ROUNDING, (self.ours.std or 0.0) + (self.value.std or 0.0))
+            rounding = ROUNDING if self.percentage else 0.0
+            agrees = abs(self.difference) <= max(rounding, (self.ours.std or 0.0) + (self.value.std or 0.0))
         if agrees:
             return Agreement.YES
         return Agreement.HIGHER if self.difference > 0 else Agreement.LOWER
@@ -113,24 +116,39 @@ class PaperComparison:
     lines: tuple[Comparison, ...]
 
 
-def beside_papers(papers: Sequence[PaperTable], tables: Iterable[Table]) -> tuple[PaperComparison, ...]:
-    """Every value of every paper's table; one line for each cell that it is compared with, one where there is none."""
+def beside_papers(
+    papers: Sequence[PaperTable], tables: Iterable[Table], units: Mapping[str, str]
+) -> tuple[PaperComparison, ...]:
+    """Every value of every paper's table; one line for each cell that it is compared with, one where there is none.
+
+    Args:
+        units: of metrics; what has none there is a fraction, as "%" is.
+    """
     cells = [cell for table in tables for cell in table.distinct]
     return tuple(
-        PaperComparison(paper, tuple(line for value in paper.values for line in _lines(paper, value, cells)))
+        PaperComparison(
+            paper,
+            tuple(
+                line
+                for value in paper.values
+                for line in _lines(paper, value, cells, units.get(paper.metric, "%") == "%")
+            ),
+        )
         for paper in papers
     )
 
 
-def _lines(paper: PaperTable, value: PaperValue, cells: Sequence[TableCell]) -> Iterator[Comparison]:
+def _lines(paper: PaperTable, value: PaperValue, cells: Sequence[TableCell], percentage: bool) -> Iterator[Comparison]:
     fitting = [cell for cell in cells if value.fits(cell)]
     if not fitting:
         yield Comparison(value, None, None)
     for cell in fitting:
         found = cell.metrics.get(paper.metric)
         if found is None:
-            yield Comparison(value, cell, None)
+            yield Comparison(value, cell, None, percentage=percentage)
             continue
         told = [entry.scored.trials for entry in cell.entries if entry.scored is not None and entry.scored.trials]
-        ours = Statistic(tuple(100 * (1 - v if paper.error else v) for v in found.values))
-        yield Comparison(value, cell, ours, pooled(told) if told and paper.metric == "asr" else None)
+        scale = 100 if percentage else 1
+        ours = Statistic(tuple(scale * (1 - v if paper.error else v) for v in found.values))
+        trials = pooled(told) if told and paper.metric == "asr" else None
+        yield Comparison(value, cell, ours, trials, percentage)

@@ -66,6 +66,21 @@ def test_the_papers_accuracy_is_not_turned_round() -> None:
     assert line.difference == 0
 
 
+def test_what_is_no_percentage_keeps_its_unit_and_is_not_rounded_to_points() -> None:
+    lengths = (0.9, 1.0, 1.1)
+    records = [
+        record("lbfgs", "none", r, scored({"budget-l2-mean": length}), threat={"when": "inference", "goal": "evasion"})
+        for r, length in enumerate(lengths)
+    ]
+    papers = [table(value(number, attack="lbfgs"), error=False, metric="budget-l2-mean") for number in (1.05, 1.3)]
+    board = aggregate(records, metrics={"budget-l2-mean": ("mean length", "neither", "pixels")}, papers=papers)
+    near, far = (paper.lines[0] for paper in board.papers)
+    assert near.ours is not None
+    assert near.ours.values == lengths
+    assert (near.agreement, far.agreement) == (Agreement.YES, Agreement.LOWER)
+    assert "no, ours is lower by 0.3000" in markdown(board)
+
+
 def test_trials_agree_where_the_paper_lies_in_their_interval() -> None:
     records = [
         record("frog", "none", r, scored({"asr": hits / 20}, trials=[hits, 20]), threat=POISON | {"goal": "targeted"})
