@@ -116,7 +116,7 @@ def with_triggers(x: FloatArray, finding: Finding) -> FloatArray:
 
     labels = np.resize(np.asarray(finding.labels), len(x))
     mask, pattern = finding.arrays["masks"][labels], finding.arrays["patterns"][labels]
-    return (x * (1 - mask) + pattern * mask).clip(0, 1).astype(np.float32)
+    return np.asarray((x * (1 - mask) + pattern * mask).clip(0, 1), dtype=np.float32)
 
 
 SPEC = DefenceSpec(
