@@ -7,6 +7,7 @@ from sparring.plugin import Kind
 from sparring.testing import Trial, parametrize_plugins
 
 REDUCED = {
+    "neural-cleanse": "[rounds=10,epochs=1]",
     "partition-vote": "[parts=3]",
     "roni": "[harm=0,trials=2]",  # none of the kit's rows does harm: those that do not help go
 }

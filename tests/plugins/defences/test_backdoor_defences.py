@@ -1,4 +1,4 @@
-"""STRIP, fine-pruning and DeepCloak on a backdoored network of digits."""
+"""STRIP, Neural Cleanse, fine-pruning and DeepCloak on a backdoored network of digits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from scipy.stats import entropy, mannwhitneyu
 from torch import Tensor
 
-from sparring.contracts import Aux, Context
+from sparring.contracts import Aux, Context, Finding
 from sparring.data import ArrayDataset
 from sparring.model import Model
 from sparring.threat import ThreatModel
 from sparring_attacks.badnets import BadNets
 from sparring_attacks.badnets import Params as BadNetsParams
-from sparring_defences import deepcloak, feature_squeezing_detector, fine_pruning, strip
+from sparring_defences import deepcloak, feature_squeezing_detector, fine_pruning, neural_cleanse, strip
 from sparring_victims.cnn import Cnn
 from sparring_victims.cnn import Params as CnnParams
 
@@ -84,6 +84,66 @@ def test_squeezing_scores_the_distance_of_predictions(scene: Scene, context) -> 
     rounded = (scene.x * 3).round() / 3
     one = (model.probabilities(scene.x) - model.probabilities(rounded)).abs().sum(dim=1)
     assert (score >= one - 1e-5).all()
+
+
+def test_anomaly_index_is_that_of_the_paper() -> None:
+    """Section IV: distance from the median over 1.4826 median absolute deviations, downwards."""
+    norms = np.array([50.0, 52, 48, 51, 49, 53, 47, 50, 50, 5])
+    linear = neural_cleanse.anomaly_index(norms, neural_cleanse.Scale.LINEAR, 0)
+    deviation = 1.4826 * np.median(np.abs(norms - np.median(norms)))
+    assert linear[9] == pytest.approx((50 - 5) / deviation)
+    assert linear[5] == 0
+    assert np.isfinite(neural_cleanse.anomaly_index(np.full(10, 7.0), neural_cleanse.Scale.LINEAR, 0)).all()
+
+
+def test_on_the_logarithmic_scale_factors_count() -> None:
+    """Sizes of one of the measured networks, target 5: however small its trigger, the linear index stays below 2."""
+    norms = np.array([101.0, 124, 38, 34, 93, 10, 50, 67, 69, 74])
+    linear, log = (neural_cleanse.anomaly_index(norms, scale, 0)[5] for scale in neural_cleanse.Scale)
+    assert linear < 2 < 3 < log
+    assert neural_cleanse.anomaly_index(10 * norms, neural_cleanse.Scale.LOG, 0)[5] == pytest.approx(log)
+
+
+def test_sizes_that_hardly_differ_make_nobody_suspicious() -> None:
+    """Sizes of a clean network, whose median absolute deviation happens to be small: class 2 needs half the median."""
+    norms = np.array([84.0, 133, 34, 49, 64, 53, 79, 80, 67, 84])
+    assert neural_cleanse.anomaly_index(norms, neural_cleanse.Scale.LOG, 0).max() > 3
+    bounded = neural_cleanse.anomaly_index(norms, neural_cleanse.Scale.LOG, 0.3)
+    assert bounded.max() == pytest.approx(np.log(np.sqrt(67 * 79) / 34) / 0.3)
+
+
+@pytest.fixture(scope="module")
+def finding(scene: Scene) -> Finding:
+    """Four pixels of 64 are not far below what clean classes need: measured, index 2.6, the next one 0.4."""
+    defence = neural_cleanse.NeuralCleanse(neural_cleanse.Params(threshold=2))
+    return defence.inspect(scene.model(), scene.clean, Context(seed=0, device="cpu", scratch=Path()))
+
+
+def test_neural_cleanse_finds_the_trigger(scene: Scene, finding: Finding) -> None:
+    assert finding.labels == (TARGET,)
+    assert finding.score == finding.arrays["index"][TARGET] > 2
+    mask, pattern = finding.arrays["masks"][TARGET], finding.arrays["patterns"][TARGET]
+    others = scene.x[scene.y != TARGET]
+    marked = torch.from_numpy((others.numpy() * (1 - mask) + pattern * mask).astype(np.float32))
+    assert (scene.model().predict(marked) == TARGET).float().mean() > 0.9, "the reconstructed trigger works"
+    corner = np.zeros((8, 8), dtype=bool)
+    corner[4:, 4:] = True  # a quarter of the image, about the 2 x 2 patch
+    assert mask[0, corner].sum() > 0.6 * mask.sum(), "and lies where the true one lies"
+
+
+def test_neural_cleanse_unlearns_the_trigger(scene: Scene, finding: Finding, context) -> None:
+    model, defence = scene.model(), neural_cleanse.NeuralCleanse(neural_cleanse.Params())
+    mended = defence.repair(scene.model(), scene.clean, finding, context())
+    assert scene.success(mended) < scene.success(model) - 0.5
+    assert scene.accuracy(mended) > scene.accuracy(model) - 0.1
+
+
+def test_neural_cleanse_leaves_alone_who_is_not_accused(scene: Scene, finding: Finding, context) -> None:
+    defence, model = neural_cleanse.NeuralCleanse(neural_cleanse.Params()), scene.model()
+    acquitted = Finding(False, 1.0, (), finding.arrays)
+    assert defence.repair(model, scene.clean, acquitted, context()) is model
+    assert defence.repair(model, scene.clean, None, context()) is model
+    assert all((now == scene.state[name]).all() for name, now in model.state().items())
 
 
 def test_fine_pruning_cuts_channels_for_good(scene: Scene, context) -> None:
