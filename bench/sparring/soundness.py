@@ -90,7 +90,10 @@ def problems_of_coverage(plan: Plan, results: Results) -> Iterator[str]:
     if counted := {cell for cell in plan.objections if _scored(results.by_cell.get(cell))}:
         yield f"{_counted(counted)} recorded with a number that the suite's plugins object to: {_named(counted)}"
     if strays := results.by_cell.keys() - set(cells):
-        yield f"{_counted(strays)} recorded that the suite does not have: {_named(strays)}"
+        yield (
+            f"{_counted(strays)} recorded that the suite does not have: {_named(strays)}; "
+            "'sparring leaderboard prune' drops them"
+        )
     answered = {cell for cell in cells if cell not in old and _answered(results.by_cell.get(cell))}
     share = len(answered) / len(cells)
     if share < plan.suite.coverage:

@@ -214,3 +214,15 @@ def test_a_board_renders_to_the_same_bytes_in_every_process(tmp_path: Path) -> N
         subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
         made.add((board / "README.md").read_bytes() + (board / "index.html").read_bytes())
     assert len(made) == 1
+
+
+def test_prune_drops_what_the_suite_does_not_have_and_nothing_else(board: Path) -> None:
+    everything = lines(board)
+    ask_for_less(board)
+    told = sparring("leaderboard", "prune", str(board))
+    assert (told.exit_code, told.output) == (0, f"1 dropped, {len(everything) - 1} kept\n")
+    left = lines(board)
+    assert set(left) < set(everything)
+    assert sparring("leaderboard", "render", str(board)).exit_code == 0
+    assert sparring("leaderboard", "check", str(board)).exit_code == 0
+    assert sparring("leaderboard", "prune", str(board)).output == f"0 dropped, {len(left)} kept\n"

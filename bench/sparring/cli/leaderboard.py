@@ -140,6 +140,33 @@ def merge(board: str, folders: tuple[Path, ...]) -> None:
         sys.exit(1)
 
 
+@command.command("prune")
+@click.argument("board")
+def prune(board: str) -> None:
+    """Drop the records of cells that the suite of BOARD does not have any more.
+
+    Runs and merges keep them, since a suite that is mended may want them back.
+    """
+    from sparring.catalogue import discover
+    from sparring.journal import ResultsUnwritable, open_results
+    from sparring.suite import expand, load_suite
+
+    folder, suite = _folder_and_suite(board)
+    if suite is None:
+        raise BadInput(f"{folder} has no suite.yaml, which would say what to keep")
+    catalogue = discover()
+    wanted = {cell.id for cell in expand(load_suite(suite, catalogue), catalogue)}
+    try:
+        with open_results(folder) as results:
+            tell_bad_lines(results)
+            results.claim()
+            before = len(results.by_cell)
+            results.consolidate(keep=wanted)
+            click.echo(f"{before - len(results.by_cell)} dropped, {len(results.by_cell)} kept")
+    except ResultsUnwritable as error:
+        raise BadInput(str(error)) from error
+
+
 def _merge_pictures(results: Results, folders: tuple[Path, ...]) -> int:
     """Take the pictures of what is recorded now; returns how many were not what their index says."""
     from sparring.pictures import Picture, Pictures

@@ -41,6 +41,10 @@ def file_name(curve: Curve) -> str:
     return f"{re.sub(r'[^a-z0-9.]+', '-', told).strip('-')[:150]}.svg"
 
 
+FEW: Final = 8
+"""Lines of a figure's legend that its usual height has room for."""
+
+
 def svg(curve: Curve, *, page: bool) -> str:
     """The figure: mean over repetitions, band of ± one standard deviation, one line for each defence.
 
@@ -53,7 +57,7 @@ def svg(curve: Curve, *, page: bool) -> str:
     from matplotlib.style import context
 
     with context({}), context(STYLE):
-        figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+        figure = Figure(figsize=(4.6, 3.6 + 0.16 * max(0, len(curve.series) - FEW)), layout="constrained")
         FigureCanvasSVG(figure)
         _draw(figure.add_subplot(), curve)
         out = io.StringIO()
