@@ -3,7 +3,7 @@ set and victim."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -75,8 +75,16 @@ class Contest:
 
     @property
     def fair(self) -> Mapping[str, Score]:
-        """Those that can be compared: without a note; all, where each has one."""
-        return {name: score for name, score in self.scores.items() if not score.note} or self.scores
+        """Those that can be compared: without a note. Where each has one, most of those with the same: who met other
+        attacks is no rival."""
+        notes = Counter(score.note for score in self.scores.values())
+        note = "" if notes[""] else next(iter(notes.most_common(1)), ("", 0))[0]
+        return {name: score for name, score in self.scores.items() if score.note == note}
+
+    @property
+    def complete(self) -> int:
+        """How many have no note."""
+        return sum(not score.note for score in self.scores.values())
 
     @property
     def ranks(self) -> dict[str, int]:
@@ -204,7 +212,7 @@ def _common(table: Table, row: SummaryRow, repetitions: int) -> SummaryRow | Non
         if (found := worst_case(of_base)) is not None:
             worst[column.label] = found
     robust = contest(_robust(table, worst, len(shared), repetitions))
-    if len(robust.fair) <= len(row.robust.fair):
+    if robust.complete <= row.robust.complete:
         return None
     return replace(row, attacks=len(shared), robust=robust, is_common=True)
 
@@ -259,7 +267,7 @@ def _extreme(
 
 
 def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
-    """Who is best; `lower`: the lowest. Numbers with a note are compared only with each other, when all have one."""
+    """Who is best; `lower`: the lowest. Numbers with a note are compared only when all have one, with their like."""
     fair = Contest(scores, None, frozenset(), None).fair
     sign = -1 if lower else 1
     ranked = sorted(fair, key=lambda name: -sign * fair[name].statistic.mean)  # stable: the board's order decides

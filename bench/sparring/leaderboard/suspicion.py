@@ -18,6 +18,7 @@ from sparring.leaderboard.table import Table, TableCell, split_knowledge
 from sparring.record import Record, Samples, Scored, unpack_bits
 
 ROBUST: Final = "robust-accuracy"
+DETECTED: Final = "detection-tpr"
 WRONG_BEFORE: Final = 0.2
 """Share of attacked images that may be misclassified before the attack without a warning."""
 ROUNDING: Final = 1e-5
@@ -123,6 +124,17 @@ def _only_oblivious(table: Table) -> Iterator[Suspicion]:
                 f"no attack on {base} knows of it: that says nothing about attackers who do (Tramèr et al. 2020)",
                 tuple(found["oblivious"]),
             )
+    watched: dict[str, list[TableCell]] = defaultdict(list)
+    for cell in table.distinct:
+        if cell.scored and cell.evasion and DETECTED in cell.metrics:
+            watched[cell.defence].append(cell)
+    for defence, cells in watched.items():
+        yield Suspicion(
+            "only-oblivious",
+            f"attacks are made against the model behind {defence}, and do not try to pass it unseen: that says nothing "
+            "about attackers who do (Carlini & Wagner 2017, Adversarial examples are not easily detected)",
+            tuple(cells),
+        )
 
 
 def _randomised(table: Table) -> Iterator[Suspicion]:

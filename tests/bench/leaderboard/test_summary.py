@@ -109,6 +109,20 @@ def test_where_some_defences_met_a_few_attacks_only_all_are_compared_over_these(
     assert any("over the 2 attacks that most defences met" in sentence.text for sentence in headline(board))
 
 
+def test_where_nobody_met_all_attacks_only_those_that_met_as_many_are_rivals() -> None:
+    few, many = {0: 0.9, 1: 0.9}, {0: 0.4, 1: 0.5}
+    found = contest(
+        {
+            "vote": Score(few, "1 of 9 attacks"),
+            "at": Score(many, "7 of 9 attacks"),
+            "jpeg": Score({0: 0.1, 1: 0.2}, "7 of 9 attacks"),
+        }
+    )
+    assert found.best == "at"
+    assert set(found.fair) == {"at", "jpeg"}
+    assert "vote" not in found.ranks
+
+
 def test_where_all_defences_met_all_attacks_nothing_is_said_twice() -> None:
     made = [evasion(attack, defence, 0, True, False) for attack in ("fgsm", "pgd") for defence in ("none", "at")]
     assert only_row(*made).common is None

@@ -97,6 +97,12 @@ def test_a_guard_that_nobody_knew_of() -> None:
     assert not warned(*oblivious, *cells("pgd", 0.4, GRADIENTS, defence="jpeg@adaptive"))
 
 
+def test_a_detector_that_nobody_tried_to_pass() -> None:
+    seen = cells("pgd", 0.9, GRADIENTS | {"detection-tpr": 0.8}, defence="squeezers")
+    assert "the model behind squeezers" in warned(*seen)["only-oblivious"]
+    assert not warned(*cells("pgd", 0.9, GRADIENTS, defence="squeezers"))
+
+
 @pytest.mark.parametrize(("wrong", "raised"), [(30, True), (20, False)])
 def test_images_that_were_wrong_before(wrong: int, raised: bool) -> None:
     before = np.arange(100) >= wrong
