@@ -11,13 +11,13 @@ from sparring.stage import Done, Sort, Stage, StageOutcome, sort_of
 Bundle = tuple[tuple[int, Chain], ...]
 """Chains, each with its rank in depth-first order."""
 
-SOON: Final = 2.0
+SOON: Final = 1.0
 """Expected seconds of a bundle at most: results are heard of when the whole bundle is done."""
 
 MOST: Final = 32
 """Chains of a bundle at most."""
 
-ALIKE: Final = 16
+ALIKE: Final = 8
 """Chains at most, unless one bundle has more, that share a priority, which is where those they lead to must wait."""
 
 ROUNDS: Final = 4
