@@ -9,10 +9,12 @@ from sparring.leaderboard.markdown_text import code, escaped, row_of
 from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
+Cell = Callable[[SummaryRow, str], Sequence[str]]
+
 
 def markdown_summary(board: Board) -> Iterator[str]:
     """Blocks: a table for attacks at inference and one for those on the training set, where there is anything to
-    compare."""
+    compare, each with a line for every victim that says who is best, and how sure that is."""
     found = summary(board)
     defended = len(found.defences) > 1 and (found.evades or found.poisons)
     if defended:
@@ -21,9 +23,9 @@ def markdown_summary(board: Board) -> Iterator[str]:
         yield from _harms(found)
     if defended or found.harms:
         yield (
-            "Points are percentage points before the next best, in brackets the 95 % interval of the paired difference "
-            "over repetitions; where it holds 0, the two cannot be told apart. #1, #2: ranks in the row: 1 and how "
-            "many are surely better, so that what cannot be told apart may share one."
+            "Best first. Points are percentage points before the next best, in brackets the 95 % interval of the "
+            "paired difference over repetitions; where it holds 0, the two cannot be told apart. #1, #2: ranks in the "
+            "column: 1 and how many are surely better, so that what cannot be told apart may share one."
         )
 
 
@@ -34,76 +36,68 @@ def _defences(found: Summary) -> Iterator[str]:
             "**Attacks at inference**: robust accuracy in the worst case over all of them (below it, accuracy without "
             "an attack). Bold: the best."
         )
-        yield "\n".join(_robust(found))
+        abouts = [wording.evasions_text(row, found.attacks) for row in found.evasions]
+        heads = _heads(found, found.evasions, abouts)
+        yield _table("defence", heads, found.evasions, [(d, _defence(found, d)) for d in found.by_robustness], _robust)
+        yield _verdicts(found, [row.common or row for row in found.rows], _robust_told)
     if found.poisons:
         yield (
             "**Attacks on the training set**: CA, the least clean accuracy over poisoning attacks, and ASR, the "
             "highest success rate over backdoors and targeted poisons (lower is better). Bold: the best of each."
         )
-        yield "\n".join(_poisoned(found))
+        heads = _heads(found, found.rows, [wording.poisons_text(row) for row in found.rows])
+        yield _table("defence", heads, found.rows, [(d, _defence(found, d)) for d in found.by_cleanliness], _poisoned)
+        yield _verdicts(found, found.rows, _poisoned_told)
 
 
 def _harms(found: Summary) -> Iterator[str]:
     yield "## Which poison does most harm?"
     yield "Clean accuracy of the undefended victim after each attack on its training set. Bold: the lowest."
-    yield "\n".join(_harm_lines(found))
+    rows = [row for row in found.rows if row.harm.scores]
+    labels = [("", "no attack"), *((attack, code(found.names.attack(attack))) for attack in found.by_harm)]
+    yield _table("attack", _heads(found, rows, [""] * len(rows)), rows, labels, _harm)
+    yield _verdicts(found, rows, lambda found, row: _told(row.harm, found.names.attack))
 
 
-def _harm_lines(found: Summary) -> Iterator[str]:
-    yield row_of(
-        ["victim", "no attack", *(code(found.names.attack(attack)) for attack in found.poisoners), "most harm"]
-    )
-    yield row_of([":--", *("--:" for _ in range(1 + len(found.poisoners))), ":--"])
-    for row, place in _rows(found):
-        if not row.harm.scores:
-            continue
-        clean = row.clean.get("none")
-        cells = ["<br>".join(_numbers(row.harm, attack)) or "–" for attack in found.poisoners]
-        untouched = wording.spread(clean, True) if clean is not None else "–"
-        yield row_of([place, untouched, *cells, _told(row.harm, found.names.attack)])
+def _table(
+    corner: str, heads: Sequence[str], rows: Sequence[SummaryRow], labels: Sequence[tuple[str, str]], cell: Cell
+) -> str:
+    """A line for each of `labels` (label, shown) and a column for each of the summary's rows."""
+    lines = [row_of([corner, *heads]), row_of([":--", *("--:" for _ in rows)])]
+    for label, shown in labels:
+        lines.append(row_of([shown, *("<br>".join(cell(row, label)) or "–" for row in rows)]))
+    return "\n".join(lines)
 
 
-def _robust(found: Summary) -> Iterator[str]:
-    yield from _head(found)
-    for row, place in _placed(found, found.evasions):
-        about = wording.evasions_text(row, found.attacks)
-        cells = (_robust_cell(row, defence) for defence in found.defences)
-        yield row_of([f"{place}<br>{about}", *cells, _told(row.robust, found.names.defence)])
+def _defence(found: Summary, defence: str) -> str:
+    return code(found.names.plugin(defence))
 
 
-def _robust_cell(row: SummaryRow, defence: str) -> str:
-    clean = row.clean.get(defence)
-    lines = _numbers(row.robust, defence) + ([f"clean {wording.percent(clean.mean)}"] if clean is not None else [])
-    return "<br>".join(lines) or "–"
+def _heads(found: Summary, rows: Sequence[SummaryRow], abouts: Sequence[str]) -> list[str]:
+    places = (_place(found, row) for row in rows)
+    return [f"{place}<br>{about}" if about else place for place, about in zip(places, abouts, strict=True)]
 
 
-def _poisoned(found: Summary) -> Iterator[str]:
-    yield from _head(found)
-    for row, place in _rows(found):
-        both = (("CA", row.poisoned), ("ASR", row.asr))
-        cells = [
-            "<br>".join(f"{short} {text}" for short, judged in both for text in _numbers(judged, defence)) or "–"
-            for defence in found.defences
-        ]
-        said = [f"{short}: {_told(judged, found.names.defence)}" for short, judged in both if judged.best is not None]
-        yield row_of([f"{place}<br>{wording.poisons_text(row)}", *cells, "<br>".join(said)])
+def _place(found: Summary, row: SummaryRow) -> str:
+    datasets = len({each.dataset for each in found.rows})
+    return escaped(wording.place(row.dataset, row.victim, datasets, found.names))
 
 
-def _head(found: Summary) -> Iterator[str]:
-    yield row_of(
-        ["victim", *(code(found.names.plugin(defence)) for defence in found.defences), "best, and how sure that is"]
-    )
-    yield row_of([":--", *("--:" for _ in found.defences), ":--"])
+def _robust(row: SummaryRow, defence: str) -> list[str]:
+    clean = row.clean_below(defence)
+    return _numbers(row.robust, defence) + ([f"clean {wording.percent(clean.mean)}"] if clean is not None else [])
 
 
-def _rows(found: Summary) -> Iterator[tuple[SummaryRow, str]]:
-    return _placed(found, found.rows)
+def _poisoned(row: SummaryRow, defence: str) -> list[str]:
+    both = (("CA", row.poisoned), ("ASR", row.asr))
+    return [f"{short} {text}" for short, judged in both for text in _numbers(judged, defence)]
 
 
-def _placed(found: Summary, rows: Sequence[SummaryRow]) -> Iterator[tuple[SummaryRow, str]]:
-    datasets = len({row.dataset for row in found.rows})
-    for row in rows:
-        yield row, escaped(wording.place(row.dataset, row.victim, datasets, found.names))
+def _harm(row: SummaryRow, attack: str) -> list[str]:
+    clean = row.clean.get("none")
+    if attack:
+        return _numbers(row.harm, attack)
+    return [wording.spread(clean, True)] if clean is not None else []
 
 
 def _numbers(judged: Contest, label: str) -> list[str]:
@@ -112,6 +106,20 @@ def _numbers(judged: Contest, label: str) -> list[str]:
         return []
     number = wording.spread(score.statistic, True) + wording.rank(judged, label)
     return [(f"**{number}**" if label == judged.best else number) + (f" ({score.remark})" if score.remark else "")]
+
+
+def _verdicts(found: Summary, rows: Sequence[SummaryRow], told: Callable[[Summary, SummaryRow], str]) -> str:
+    said = ((_place(found, row), told(found, row)) for row in rows)
+    return "\n".join(f"- {place}: {text}" for place, text in said if text)
+
+
+def _robust_told(found: Summary, row: SummaryRow) -> str:
+    return _told(row.robust, found.names.defence)
+
+
+def _poisoned_told(found: Summary, row: SummaryRow) -> str:
+    both = (("CA", row.poisoned), ("ASR", row.asr))
+    return "; ".join(f"{short} {_told(judged, found.names.defence)}" for short, judged in both if judged.best)
 
 
 def _told(judged: Contest, called: Callable[[str], str]) -> str:

@@ -13,7 +13,7 @@ from sparring.leaderboard.table import Board
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One number: "ASR", "93.1", "± 0.8", and whether it is the best of its row."""
+    """One number: "ASR", "93.1", "± 0.8", and whether it is the best of its column."""
 
     short: str
     number: str
@@ -33,23 +33,27 @@ class SummaryCell:
 
 @dataclass(frozen=True, slots=True)
 class SummaryLine:
-    """A victim: its name, what attacked it, its cells, and (what, who is best, by how much) in words."""
+    """A defence or an attack: its name and parameters, and its cells, one for each column."""
 
-    place: str
-    about: str
+    parts: tuple[str, tuple[str, ...]]
     cells: tuple[SummaryCell, ...]
-    verdicts: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryTable:
-    """`last` heads the column of verdicts."""
+    """Lines, best first, and a column for each victim: (its name, what attacked it).
+
+    Attributes:
+        corner: what the lines are.
+        verdicts: by victim, (what, who is best, by how much) in words.
+    """
 
     title: str
     note: str
-    last: str
-    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    corner: str
+    columns: tuple[tuple[str, str], ...]
     lines: tuple[SummaryLine, ...]
+    verdicts: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]
 
 
 ROBUST_NOTE = (
@@ -69,48 +73,83 @@ def summary_tables(board: Board) -> list[tuple[str, list[SummaryTable]]]:
     """Questions, and the tables that answer them: one for attacks at inference, one for those on the training set, one
     for what poisons do; none where there is nothing to compare."""
     found = summary(board)
-    defences = []
-    if len(found.defences) > 1 and found.evades:
-        defences.append(_defences(found, found.evasions, "Attacks at inference", ROBUST_NOTE, _robust_line))
-    if len(found.defences) > 1 and found.poisons:
-        defences.append(_defences(found, found.rows, "Attacks on the training set", POISONED_NOTE, _poisoned_line))
+    defences = [_robust(found)] if len(found.defences) > 1 and found.evades else []
+    defences += [_poisoned(found)] if len(found.defences) > 1 and found.poisons else []
     harms = [_harms(found)] if found.harms else []
     questions = (("Which defence holds best?", defences), ("Which poison does most harm?", harms))
     return [(question, tables) for question, tables in questions if tables]
 
 
-def _defences(
-    found: Summary,
-    rows: Sequence[SummaryRow],
-    title: str,
-    note: str,
-    line: Callable[[Summary, SummaryRow, str], SummaryLine],
-) -> SummaryTable:
-    datasets = len({row.dataset for row in found.rows})
+def _robust(found: Summary) -> SummaryTable:
+    rows = found.evasions
     return SummaryTable(
-        title,
-        note,
-        "best, and how sure that is",
-        tuple(found.names.plugin_parts(defence) for defence in found.defences),
-        tuple(line(found, row, wording.place(row.dataset, row.victim, datasets, found.names)) for row in rows),
+        "Attacks at inference",
+        ROBUST_NOTE,
+        "defence",
+        tuple((_place(found, row), wording.evasions_text(row, found.attacks)) for row in rows),
+        _lines_of(rows, found.by_robustness, found.names.plugin_parts, _robust_cell),
+        _verdicts(found, [row.common or row for row in found.rows], _robust_told),
+    )
+
+
+def _poisoned(found: Summary) -> SummaryTable:
+    return SummaryTable(
+        "Attacks on the training set",
+        POISONED_NOTE,
+        "defence",
+        tuple((_place(found, row), wording.poisons_text(row)) for row in found.rows),
+        _lines_of(found.rows, found.by_cleanliness, found.names.plugin_parts, _poisoned_cell),
+        _verdicts(found, found.rows, _poisoned_told),
     )
 
 
 def _harms(found: Summary) -> SummaryTable:
-    datasets = len({row.dataset for row in found.rows})
-    columns = (("no attack", ()), *(found.names.attack_parts(attack) for attack in found.poisoners))
-    lines = (
-        _harm_line(found, row, wording.place(row.dataset, row.victim, datasets, found.names))
-        for row in found.rows
-        if row.harm.scores
+    rows = [row for row in found.rows if row.harm.scores]
+    untouched = SummaryLine(("no attack", ()), tuple(_untouched_cell(row) for row in rows))
+    return SummaryTable(
+        "Without a defence",
+        HARM_NOTE,
+        "attack",
+        tuple((_place(found, row), "") for row in rows),
+        (untouched, *_lines_of(rows, found.by_harm, found.names.attack_parts, _harm_cell)),
+        _verdicts(found, rows, _harm_told),
     )
-    return SummaryTable("Without a defence", HARM_NOTE, "most harm, and how sure that is", columns, tuple(lines))
 
 
-def _harm_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
-    cells = (_untouched_cell(row), *(_harm_cell(row, attack) for attack in found.poisoners))
-    said = ("", *wording.verdict(row.harm, found.names.attack))
-    return SummaryLine(place, "", cells, (said,) if said[1] else ())
+def _place(found: Summary, row: SummaryRow) -> str:
+    return wording.place(row.dataset, row.victim, len({each.dataset for each in found.rows}), found.names)
+
+
+def _lines_of(
+    rows: Sequence[SummaryRow],
+    labels: Sequence[str],
+    parts: Callable[[str], tuple[str, tuple[str, ...]]],
+    cell: Callable[[SummaryRow, str], SummaryCell],
+) -> tuple[SummaryLine, ...]:
+    return tuple(SummaryLine(parts(label), tuple(cell(row, label) for row in rows)) for label in labels)
+
+
+Told = Callable[[Summary, SummaryRow], Sequence[tuple[str, str, str]]]
+
+
+def _verdicts(
+    found: Summary, rows: Sequence[SummaryRow], told: Told
+) -> tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]:
+    said = ((_place(found, row), tuple(one for one in told(found, row) if one[1])) for row in rows)
+    return tuple((place, verdicts) for place, verdicts in said if verdicts)
+
+
+def _robust_told(found: Summary, row: SummaryRow) -> list[tuple[str, str, str]]:
+    return [("", *wording.verdict(row.robust, found.names.defence))]
+
+
+def _poisoned_told(found: Summary, row: SummaryRow) -> list[tuple[str, str, str]]:
+    both = (("CA", row.poisoned), ("ASR", row.asr))
+    return [(short, *wording.verdict(judged, found.names.defence)) for short, judged in both]
+
+
+def _harm_told(found: Summary, row: SummaryRow) -> list[tuple[str, str, str]]:
+    return [("", *wording.verdict(row.harm, found.names.attack))]
 
 
 def _untouched_cell(row: SummaryRow) -> SummaryCell:
@@ -129,32 +168,13 @@ def _harm_cell(row: SummaryRow, attack: str) -> SummaryCell:
     return SummaryCell(_lines(row.harm, attack, ""), remarks, *heat(score.statistic.mean))
 
 
-def _robust_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
-    cells = tuple(_robust_cell(row, defence) for defence in found.defences)
-    return SummaryLine(
-        place,
-        wording.evasions_text(row, found.attacks),
-        cells,
-        (("", *wording.verdict(row.robust, found.names.defence)),),
-    )
-
-
 def _robust_cell(row: SummaryRow, defence: str) -> SummaryCell:
-    score, clean = row.robust.scores.get(defence), row.clean.get(defence)
+    score, clean = row.robust.scores.get(defence), row.clean_below(defence)
     small = [f"clean {wording.percent(clean.mean)}"] if clean is not None else []
     if score is None:
         return SummaryCell((), tuple(small), "", 0)
     small += [score.remark] if score.remark else []
     return SummaryCell(_lines(row.robust, defence, ""), tuple(small), *heat(score.statistic.mean))
-
-
-def _poisoned_line(found: Summary, row: SummaryRow, place: str) -> SummaryLine:
-    cells = tuple(_poisoned_cell(row, defence) for defence in found.defences)
-    said = [
-        ("CA", *wording.verdict(row.poisoned, found.names.defence)),
-        ("ASR", *wording.verdict(row.asr, found.names.defence)),
-    ]
-    return SummaryLine(place, wording.poisons_text(row), cells, tuple(told for told in said if told[1]))
 
 
 def _poisoned_cell(row: SummaryRow, defence: str) -> SummaryCell:

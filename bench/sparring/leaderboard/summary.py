@@ -1,11 +1,13 @@
-"""Which defence holds best and which poison does most harm, by how much, and how sure that is: one line for each data
-set and victim."""
+"""Which defence holds best and which poison does most harm, by how much, and how sure that is: one contest for each
+data set and victim."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
+from statistics import fmean
 
 from sparring.leaderboard.aggregate import ASR, CLEAN
 from sparring.leaderboard.labels import Names
@@ -107,8 +109,8 @@ class SummaryRow:
         asr: the highest attack success rate of backdoors and targeted poisons; lower is better.
         harm: clean accuracy without a defence after each availability attack on the training set, by attack; the
             lowest is the best for the attacker.
-        common: the same over the attacks at inference that most defences met, where more of them can be compared over
-            these than over all attacks: the suite has every attack meet some defences, and others a few attacks.
+        common: the same over the attacks at inference that most defences met, where at least three, and twice as many,
+            can be compared over these as over all: the suite has every attack meet some defences, and others a few.
         is_common: whether this is such a row.
     """
 
@@ -125,6 +127,10 @@ class SummaryRow:
     harm: Contest
     common: SummaryRow | None = None
     is_common: bool = False
+
+    def clean_below(self, defence: str) -> Statistic | None:
+        """What is to be shown below a worst case; it stands once, where another row has the same worst cases."""
+        return self.clean.get(defence) if self.common is None or defence in self.robust.scores else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,23 @@ class Summary:
 
     @property
     def evasions(self) -> tuple[SummaryRow, ...]:
-        """The rows about attacks at inference: those over common attacks behind those over all."""
-        return tuple(each for row in self.rows for each in (row, row.common) if each is not None)
+        """The rows about attacks at inference: those over common attacks before those over all."""
+        return tuple(each for row in self.rows for each in (row.common, row) if each is not None)
+
+    @property
+    def by_robustness(self) -> tuple[str, ...]:
+        """The defences, best first, by attacks at inference."""
+        return best_first(self.defences, [(row.common or row).robust for row in self.rows])
+
+    @property
+    def by_cleanliness(self) -> tuple[str, ...]:
+        """The defences, best first, by attacks on the training set."""
+        return best_first(self.defences, [judged for row in self.rows for judged in (row.poisoned, row.asr)])
+
+    @property
+    def by_harm(self) -> tuple[str, ...]:
+        """The poisons, those that do most harm first."""
+        return best_first(self.poisoners, [row.harm for row in self.rows])
 
     @property
     def evades(self) -> bool:
@@ -196,25 +217,32 @@ def _row(table: Table) -> SummaryRow:
         asr=contest(_extreme(triggers, ASR, max, repetitions), lower=True),
         harm=contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
     )
-    return replace(row, common=_common(table, row, repetitions))
+    return _split(table, row, repetitions)
 
 
-def _common(table: Table, row: SummaryRow, repetitions: int) -> SummaryRow | None:
+def _split(table: Table, row: SummaryRow, repetitions: int) -> SummaryRow:
+    """With a row over the attacks that most defences met, if that compares enough more; `row` itself then keeps who met
+    more than these."""
     cells = [cell for cell in table.distinct if cell.evasion and not cell.not_applicable]
     met = {attack: {cell.base for cell in cells if cell.attack == attack} for attack in {cell.attack for cell in cells}}
     most = len({cell.base for cell in cells}) / 2
     shared = {attack for attack, bases in met.items() if len(bases) > most}
-    if not 1 < len(shared) < len(met):
-        return None
+    if not 0 < len(shared) < len(met):
+        return row
     worst = {}
     for column in table.columns:
         of_base = [cell for cell in cells if cell.base == column.base and cell.attack in shared]
         if (found := worst_case(of_base)) is not None:
             worst[column.label] = found
     robust = contest(_robust(table, worst, len(shared), repetitions))
-    if robust.complete <= row.robust.complete:
-        return None
-    return replace(row, attacks=len(shared), robust=robust, is_common=True)
+    if robust.complete < max(3, 2 * row.robust.complete):
+        return row
+    more = {label: found for label, found in table.worst.items() if found.fewest > len(shared)}
+    return replace(
+        row,
+        robust=contest(_robust(table, more, row.attacks, repetitions)),
+        common=replace(row, attacks=len(shared), robust=robust, is_common=True),
+    )
 
 
 def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
@@ -264,6 +292,18 @@ def _extreme(
         scored = {r: worst(values.values()) for r, values in by_repetition.items()}
         scores[base] = Score(scored, note, _partly(scored, repetitions))
     return scores
+
+
+def best_first(labels: Iterable[str], contests: Iterable[Contest]) -> tuple[str, ...]:
+    """`labels` by how far they are behind the best, on average over the contests in which they can be compared; who is
+    in none comes last, in the order given."""
+    behind: dict[str, list[float]] = defaultdict(list)
+    for judged in contests:
+        fair = judged.fair
+        for label, score in fair.items():
+            if judged.best is not None:
+                behind[label].append(abs(fair[judged.best].statistic.mean - score.statistic.mean))
+    return tuple(sorted(labels, key=lambda label: fmean(behind[label]) if behind[label] else inf))
 
 
 def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:

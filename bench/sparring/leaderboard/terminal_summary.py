@@ -17,7 +17,7 @@ from sparring.leaderboard.table import Board
 
 LABEL_WIDTH: Final = 30
 WIDEST: Final = 13
-"""Of a defence's heading, before it breaks at a hyphen."""
+"""Of a victim's heading, before it breaks at a hyphen."""
 
 Fill = Callable[[SummaryRow, str], Text]
 
@@ -26,16 +26,20 @@ def print_summary(board: Board, console: Console) -> None:
     """The worst case of every defence on every victim, and what holds against attacks on the training set."""
     found = summary(board)
     if found.evades:
-        rows = found.evasions
-        _print(found, rows, console, "worst case over all attacks at inference", _robust, _robust_labels(found))
-        for row, place in zip(rows, _places(found, rows), strict=True):
+        columns = _columns(found, found.evasions, [wording.evasions_text(row, found.attacks) for row in found.evasions])
+        _print(
+            console, "worst case over all attacks at inference", columns, _defences(found, found.by_robustness), _robust
+        )
+        for row in (row.common or row for row in found.rows):
             best, how = (wording.printable(text) for text in wording.verdict(row.robust, found.names.defence))
             if best:
-                console.print(Text(f"{place}: ").append(best, style="bold").append(how))
+                console.print(Text(f"{_place(found, row)}: ").append(best, style="bold").append(how))
         console.print()
     if found.poisons:
+        counts = [wording.counted(row.poisons + row.triggers, "attack") for row in found.rows]
         title = "attacks on the training set: least clean accuracy (CA), highest success rate (ASR)"
-        _print(found, found.rows, console, title, _poisoned, _poisoned_labels(found))
+        columns = _columns(found, found.rows, counts)
+        _print(console, title, columns, _defences(found, found.by_cleanliness), _poisoned)
     if found.harms:
         _print_harms(found, console)
 
@@ -43,57 +47,52 @@ def print_summary(board: Board, console: Console) -> None:
 def _print_harms(found: Summary, console: Console) -> None:
     """In words: the numbers stand in the tables above."""
     console.print(Text("SUMMARY", style="bold").append(" · which poison does most harm without a defence"))
-    for row, place in zip(found.rows, _places(found, found.rows), strict=True):
+    for row in found.rows:
         worst, how = (wording.printable(text) for text in wording.verdict(row.harm, found.names.attack))
         if worst:
-            console.print(Text(f"{place}: ").append(worst, style="bold").append(how))
+            console.print(Text(f"{_place(found, row)}: ").append(worst, style="bold").append(how))
     console.print()
 
 
+def _place(found: Summary, row: SummaryRow) -> str:
+    datasets = len({each.dataset for each in found.rows})
+    return wording.printable(wording.place(row.dataset, row.victim, datasets, found.names))
+
+
+def _columns(found: Summary, rows: Sequence[SummaryRow], abouts: Sequence[str]) -> list[tuple[SummaryRow, Text]]:
+    return [(row, _heading(_place(found, row), about)) for row, about in zip(rows, abouts, strict=True)]
+
+
+def _heading(place: str, about: str) -> Text:
+    made = Text("\n".join(textwrap.wrap(place, WIDEST)))
+    return made.append("\n" + "\n".join(textwrap.wrap(about, WIDEST)), style="dim")
+
+
+def _defences(found: Summary, ordered: Sequence[str]) -> list[tuple[str, str]]:
+    return [(defence, wording.printable(found.names.plugin(defence))) for defence in ordered]
+
+
 def _print(
-    found: Summary, rows: Sequence[SummaryRow], console: Console, title: str, fill: Fill, labels: Sequence[Text]
+    console: Console,
+    title: str,
+    columns: Sequence[tuple[SummaryRow, Text]],
+    defences: Sequence[tuple[str, str]],
+    fill: Fill,
 ) -> None:
+    """A line for each of `defences` (label, shown), best first; as many tables as the width of the console asks for."""
     console.print(Text("SUMMARY", style="bold").append(f" · {title}", style="not bold"), end="\n\n")
-    for defences in _pages(found, rows, fill, labels, console.width):
-        console.print(_rich(found, rows, defences, fill, labels))
+    labels = [defence for defence, _ in defences]
+    widths = [_width(heading, [fill(row, label) for label in labels]) for row, heading in columns]
+    start = min(LABEL_WIDTH, max(len(shown) for _, shown in defences)) + 2
+    for page in _pages(widths, start, console.width):
+        made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+        made.add_column("defence", max_width=LABEL_WIDTH, overflow="fold")
+        for column in page:
+            made.add_column(columns[column][1], justify="right", width=widths[column], overflow="fold")
+        for label, shown in defences:
+            made.add_row(Text(shown), *(fill(columns[column][0], label) for column in page))
+        console.print(made)
         console.print()
-
-
-def _places(found: Summary, rows: Sequence[SummaryRow]) -> list[str]:
-    datasets = len({row.dataset for row in found.rows})
-    return [wording.printable(wording.place(row.dataset, row.victim, datasets, found.names)) for row in rows]
-
-
-def _rich(
-    found: Summary, rows: Sequence[SummaryRow], defences: Sequence[str], fill: Fill, labels: Sequence[Text]
-) -> RichTable:
-    made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    made.add_column("victim", max_width=LABEL_WIDTH, overflow="fold")
-    for defence in defences:
-        width = _width(found, rows, defence, fill)
-        made.add_column(_heading(found, defence), justify="right", width=width, overflow="fold")
-    for row, label in zip(rows, labels, strict=True):
-        made.add_row(label, *(fill(row, defence) for defence in defences))
-    return made
-
-
-def _robust_labels(found: Summary) -> list[Text]:
-    return _labels(found, found.evasions, [wording.evasions_text(row, found.attacks) for row in found.evasions])
-
-
-def _poisoned_labels(found: Summary) -> list[Text]:
-    return _labels(found, found.rows, [wording.counted(row.poisons + row.triggers, "attack") for row in found.rows])
-
-
-def _labels(found: Summary, rows: Sequence[SummaryRow], about: Sequence[str]) -> list[Text]:
-    places = _places(found, rows)
-    return [Text(place).append(f"\n{text}", style="dim") for place, text in zip(places, about, strict=True)]
-
-
-def _heading(found: Summary, defence: str) -> Text:
-    name, params = found.names.plugin_parts(wording.printable(defence))
-    lines = textwrap.wrap(name, WIDEST) + textwrap.wrap(" ".join(params), WIDEST)
-    return Text("\n".join(lines))
 
 
 def _robust(row: SummaryRow, defence: str) -> Text:
@@ -101,7 +100,7 @@ def _robust(row: SummaryRow, defence: str) -> Text:
     if (score := row.robust.scores.get(defence)) is not None:
         made.append(wording.spread(score.statistic, True), style="bold" if defence == row.robust.best else "")
         made.append(f"\n{score.remark}" if score.remark else "", style="yellow")
-    if (clean := row.clean.get(defence)) is not None:
+    if (clean := row.clean_below(defence)) is not None:
         made.append(f"\nclean {wording.percent(clean.mean)}", style="dim")
     return made or Text("–", style="dim")
 
@@ -117,22 +116,18 @@ def _poisoned(row: SummaryRow, defence: str) -> Text:
     return made or Text("–", style="dim")
 
 
-def _width(found: Summary, rows: Sequence[SummaryRow], defence: str, fill: Fill) -> int:
-    texts = [_heading(found, defence), *(fill(row, defence) for row in rows)]
-    return max(len(line) for text in texts for line in text.plain.split("\n"))
+def _width(heading: Text, cells: Sequence[Text]) -> int:
+    return max(len(line) for text in (heading, *cells) for line in text.plain.split("\n"))
 
 
-def _pages(
-    found: Summary, rows: Sequence[SummaryRow], fill: Fill, labels: Sequence[Text], width: int
-) -> Iterator[list[str]]:
-    start = min(LABEL_WIDTH, max(len(line) for label in labels for line in label.plain.split("\n"))) + 2
-    page: list[str] = []
+def _pages(widths: Sequence[int], start: int, width: int) -> Iterator[list[int]]:
+    """Columns by their number, as many on each page as fit beside `start`."""
+    page: list[int] = []
     used = start
-    for defence in found.defences:
-        needed = _width(found, rows, defence, fill) + 2
-        if page and used + needed - 2 > width:
+    for column, needed in enumerate(widths):
+        if page and used + needed > width:
             yield page
             page, used = [], start
-        page.append(defence)
-        used += needed
+        page.append(column)
+        used += needed + 2
     yield page

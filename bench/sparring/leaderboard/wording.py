@@ -144,7 +144,7 @@ def evasions_text(row: SummaryRow, most: int) -> str:
     """ "7 attacks"; "2 of 7 attacks" for a victim that others faced more of: its worst case is not theirs. Of a row
     over common attacks, "the 6 attacks that most defences met"."""
     if row.is_common:
-        return f"the {row.attacks} attacks that most defences met"
+        return f"the {counted(row.attacks, 'attack').removeprefix('1 ')} that most defences met"
     return counted(row.attacks, "attack") if row.attacks == most else f"{row.attacks} of {counted(most, 'attack')}"
 
 

@@ -199,7 +199,7 @@ def test_a_screen_reader_is_told_what_everything_is(opened: Browser) -> None:
     assert next(name for role, name in told if role == "heading") == "Digits"
     assert {"banner", "main", "contentinfo", "status"} <= {role for role, _ in told}
     assert "Attack × defence, digits · cnn" in [name for role, name in told if role == "table"]
-    assert any("best of the row" in name for _, name in told)
+    assert any("best of the column" in name for _, name in told)
     scopes = opened.value("[...document.querySelectorAll('th')].every(head => ['row', 'col'].includes(head.scope))")
     assert scopes
     assert opened.value("document.getElementById('shown').getAttribute('aria-live')") == "polite"

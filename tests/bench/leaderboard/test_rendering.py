@@ -70,15 +70,17 @@ def test_markdown_has_a_table_with_the_worst_case_last() -> None:
     )
     table = [line for line in markdown(board).splitlines() if line.startswith("|")]
     assert table == [
-        "| victim | `none` | `jpeg` | best, and how sure that is |",
-        "| :-- | --: | --: | :-- |",
-        "| cnn<br>1 attack | **50.0**<br>clean 90.0 | 50.0<br>clean 90.0 | **no defence**, level with jpeg |",
+        "| defence | cnn<br>1 attack |",
+        "| :-- | --: |",
+        "| `none` | **50.0**<br>clean 90.0 |",
+        "| `jpeg` | 50.0<br>clean 90.0 |",
         "| attack | `none` | `jpeg`<br>oblivious | `jpeg`<br>adaptive |",
         "| :-- | --: | --: | --: |",
         "| `none` | 90.0 | 90.0 | ″ |",
         "| `pgd` | 50.0 | 100.0 | 50.0 |",
         "| **worst case** | **50.0** | **50.0** | ″ |",
     ]
+    assert "- cnn: **no defence**, level with jpeg" in markdown(board)
 
 
 def test_markdown_of_a_board_explains_itself_and_stays_short() -> None:
@@ -88,7 +90,7 @@ def test_markdown_of_a_board_explains_itself_and_stays_short() -> None:
     assert "masked-gradients" in text
     assert "results/cells.jsonl:17: cut off" in text
     assert "torch: 2.15.0" in text
-    assert len(text.splitlines()) < 140
+    assert len(text.splitlines()) < 150
     assert "Not applicable to random-forest: carlini-wagner, fgsm, pgd (need gradients;" in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.endswith("|")

@@ -17,7 +17,7 @@ from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown import markdown
 from sparring.leaderboard.page import page
 from sparring.leaderboard.statistic import paired_interval, t_quantile
-from sparring.leaderboard.summary import Score, SummaryRow, contest, summary
+from sparring.leaderboard.summary import Score, SummaryRow, best_first, contest, summary
 from sparring.leaderboard.terminal import show
 from sparring.leaderboard.wording import verdict
 from sparring.record import Failed, NotApplicable, Record
@@ -88,10 +88,8 @@ def test_where_some_defences_met_a_few_attacks_only_all_are_compared_over_these(
     ]
     row = only_row(*made)
     assert row.attacks == 3
-    assert {name: score.note for name, score in row.robust.scores.items() if score.note} == {
-        "jpeg": "2 of 3 attacks",
-        "blur": "2 of 3 attacks",
-    }
+    assert {name: score.note for name, score in row.robust.scores.items()} == {"none": "", "at": ""}
+    assert row.clean_below("jpeg") is None  # stands below its worst case over the common attacks
     common = row.common
     assert common is not None
     assert common.attacks == 2
@@ -107,6 +105,13 @@ def test_where_some_defences_met_a_few_attacks_only_all_are_compared_over_these(
     for text in (markdown(board), page(board)):
         assert "the 2 attacks that most defences met" in text
     assert any("over the 2 attacks that most defences met" in sentence.text for sentence in headline(board))
+
+
+def test_the_best_come_first_by_how_far_they_are_behind_and_who_was_not_compared_last() -> None:
+    """By hand: a is 0.1 and 0 behind, b 0 and 0.3, c (in the second only) 0.1; d met other attacks, e is nowhere."""
+    first = contest({"a": Score({0: 0.8}), "b": Score({0: 0.9}), "d": Score({0: 1.0}, "1 of 9 attacks")})
+    second = contest({"a": Score({0: 0.1}), "b": Score({0: 0.4}), "c": Score({0: 0.2})}, lower=True)
+    assert best_first("edcba", [first, second]) == ("a", "c", "b", "e", "d")
 
 
 def test_where_nobody_met_all_attacks_only_those_that_met_as_many_are_rivals() -> None:
