@@ -161,40 +161,19 @@ def test_a_file_that_nothing_names_is_told(tmp_path: Path) -> None:
     assert "has files that its index does not name" in wrong(tmp_path)[0]
 
 
-def test_difference_and_looks_are_what_they_say() -> None:
-    import torch
-
-    from sparring.illustration import Illustration, _first_of_each, _looks
+def test_rows_are_drawn_into_the_same_bytes_again() -> None:
+    from sparring.illustration import Illustration, Row, _first_of_each
     from sparring.illustration import png as drawn
-    from sparring.model import NetworkModel
 
     assert _first_of_each(np.array([3, 3, 1, 3, 1, 0]), 4).tolist() == [5, 2, 0, 4]
-
-    class Net(torch.nn.Module):
-        """Class 1 is what stands in the lower right corner."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.convolution = torch.nn.Conv2d(1, 1, 1, bias=False)
-            self.convolution.weight.data.fill_(1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen = self.convolution(x)
-            return torch.stack([torch.zeros(len(x)), seen.clamp(min=0)[:, 0].sum(dim=(1, 2))], dim=1)
-
-    before, after = torch.full((2, 1, 8, 8), 0.01), torch.full((2, 1, 8, 8), 0.01)
-    after[:, :, 5:, 5:] = 1.0
-    looks, how = _looks(NetworkModel(Net(), 2), [before, after])
-    assert how == "Grad-CAM"
-    assert looks[1].shape == (2, 8, 8)
-    assert looks[1][0, 6, 6] == pytest.approx(1)
-    assert looks[1][0, 1, 1] < 0.1
-    labels = np.array([0, 1])
-    shown = Illustration("attacked", before.numpy(), after.numpy(), labels, (["a", "b"], ["c", "d"]), 1.0, looks, how)
+    images = np.random.default_rng(0).random((2, 1, 8, 8), dtype=np.float32)
+    heat = np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 8, 8)
+    shown = Illustration((Row("clean", "2 images", images, said="ab"), Row("map", "a map", images, heat)), "labels")
+    assert shown.about.startswith("Rows: 2 images; a map. Below the images: labels.")
     content = drawn(shown)
     assert content.startswith(b"\x89PNG")
     assert len(content) < LARGEST
-    assert hashlib.sha256(drawn(shown)).digest() == hashlib.sha256(content).digest(), "the same bytes again"
+    assert hashlib.sha256(drawn(shown)).digest() == hashlib.sha256(content).digest()
 
 
 SUITE = """
@@ -225,3 +204,29 @@ def test_pictures_of_cells_that_were_computed_anew_are_drawn_again_on_request(tm
     assert "1 drawn" in sparring("pictures", str(board), "--renew", "--count", "2", *cache)
     sparring("leaderboard", "render", str(board))
     sparring("leaderboard", "check", str(board))
+
+
+EXPLAINED = """
+datasets: ['digits[limit_train=300,limit_test=60]']
+victims: ['cnn[epochs=12]', random-forest]
+attacks: [none, {badnets: {fraction: 0.1}}]
+defences: [none]
+"""
+
+
+def test_explained_pictures_say_what_a_backdoor_was_learned_from(tmp_path: Path) -> None:
+    board, cache = tmp_path / "board", ("--cache", str(tmp_path / "cache"))
+    board.mkdir()
+    (board / "suite.yaml").write_text(EXPLAINED)
+    for command in (
+        ("run", str(board), "--engine", "serial"),
+        ("pictures", str(board), "--explain", "--cell", "badnets*"),
+    ):
+        told = CliRunner().invoke(commands, [*command, *cache])
+        assert told.exit_code == 0, told.output
+    about = {cell.split("/")[1]: found.line.about for cell, found in load_board(board).pictures.items()}
+    assert "input gradient" in about["cnn[epochs=12]"]
+    assert re.search(r"weights as before training, whose rank correlation .* is -?0\.\d\d", about["cnn[epochs=12]"])
+    assert "speaks most for the answer after the attack, number 2" in about["cnn[epochs=12]"]
+    assert about["random-forest"].startswith("Rows: 6 images before the attack; the same attacked; the difference")
+    assert "speaks most" not in about["random-forest"], "it has no features"

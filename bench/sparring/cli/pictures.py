@@ -25,9 +25,15 @@ MOST = 40
 @click.option("--cell", "patterns", metavar="PATTERN", multiple=True, help="glob over ids, or a part; may be repeated")
 @click.option("--renew", is_flag=True, help="also the cells that have a picture of a record that has changed since")
 @click.option("--count", type=click.IntRange(1, 12), default=6, show_default=True, help="images of each cell")
+@click.option(
+    "--explain", is_flag=True, help="also gradients, an untrained network's map, and influential training images"
+)
 @click.option("--cache", type=click.Path(path_type=Path), help="folder of stored artifacts  [default: user cache]")
-def command(board: str, patterns: tuple[str, ...], renew: bool, count: int, cache: Path | None) -> None:
+def command(board: str, patterns: tuple[str, ...], renew: bool, count: int, explain: bool, cache: Path | None) -> None:
     """Draw cells of BOARD: images clean and attacked (or poisoned), the difference magnified, and Grad-CAM on both.
+
+    With --explain also the gradient, the map that the network gives before training (a map that is like it says
+    nothing), and the two training images that speak most for the answer on each attacked image.
 
     Pictures lie in the board's folder, results/pictures/<SHA-256>.png, with an index; 'sparring leaderboard render'
     puts them on the page. What is missing in the store of a cell's stages is computed first. Pictures of cells whose
@@ -54,7 +60,7 @@ def command(board: str, patterns: tuple[str, ...], renew: bool, count: int, cach
         raise BadInput(f"{unlike[0]} is not recorded with the code and parameters that are here; run it first")
     store = cache_folder(cache) / "artifacts"
     Store(store).prepare()
-    drawn, failed = _drawn(plan, chosen, cells, store, count)
+    drawn, failed = _drawn(plan, chosen, cells, store, count, explain)
     try:
         Pictures(results.folder).save(drawn, keys)
     except OSError as error:
@@ -78,7 +84,9 @@ def _cells(plan: Plan, patterns: tuple[str, ...], old: list[str]) -> list[Cell]:
     return list(found.values())
 
 
-def _drawn(plan: Plan, chosen: Chosen, cells: list[Cell], store: Path, count: int) -> tuple[dict[str, Picture], int]:
+def _drawn(
+    plan: Plan, chosen: Chosen, cells: list[Cell], store: Path, count: int, explain: bool
+) -> tuple[dict[str, Picture], int]:
     """By cell; and how many could not be drawn."""
     from sparring.engine import SerialEngine
     from sparring.execution import execute
@@ -101,7 +109,7 @@ def _drawn(plan: Plan, chosen: Chosen, cells: list[Cell], store: Path, count: in
         try:
             if isinstance(outcome, Broken):
                 raise RuleBroken(outcome.error)
-            shown = illustrate(plan, plan.goals[cell.id], shop, count)
+            shown = illustrate(plan, plan.goals[cell.id], shop, count, explain)
             content = png(shown)
             if len(content) > LARGEST:
                 raise RuleBroken(f"the picture has {len(content)} bytes, more than {LARGEST}; ask for fewer images")
