@@ -129,7 +129,7 @@ def _untrained(model: Model, seed: int) -> NetworkModel | None:
         network = copy.deepcopy(model.weights())
     except NotOffered:
         return None
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         drawn = [_draw_anew(layer) for layer in network.modules()]
     return NetworkModel(network, model.classes) if any(drawn) else None
