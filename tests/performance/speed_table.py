@@ -42,7 +42,7 @@ def table(found: dict[str, Any]) -> str:
     for attack in found["attacks"]:
         cells = [_cell(attack, who) for who in ("sparring", *LIBRARIES)]
         lines.append(f"| `{attack['attack']}`<br>{attack['budget']} | {' | '.join(cells)} | {_ratio(attack)} |")
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in sorted(found["versions"].items()))
     lines += ["", HOW.format(images=found["attacks"][0]["images"], processor=found["processor"], versions=versions)]
     return "\n".join(lines) + "\n"
 
