@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from sparring.catalogue import Catalogue
 from sparring.cell import Selection
-from sparring.errors import BadInput, inside
-from sparring.exclusion import PARTS, CellPattern
+from sparring.errors import BadInput, inside, near_miss
+from sparring.exclusion import PARTS, CellPattern, glob_match
 from sparring.keys import digest_of
 from sparring.located_yaml import read_yaml
 from sparring.plugin import Act, Kind
@@ -41,6 +41,7 @@ class Suite(BaseModel):
         attacks: each with the part of the threat model that was stated beside its parameters.
         threats: the threat axis, partial; `(ThreatModel(),)` when the suite states none.
         metrics: names; empty: all that need not be named, and apply.
+        controls: patterns over attacks and defences that do not compete for the best.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -62,11 +63,12 @@ class Suite(BaseModel):
     evaluation: Evaluation = Evaluation()
     exclude: tuple[CellPattern, ...] = ()
     papers: tuple[PaperTable, ...] = ()
+    controls: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that is run: 64 hexadecimal digits. Title, description, papers and coverage do not
-        count."""
+        """SHA-256 of everything that is run: 64 hexadecimal digits. Title, description, papers, controls and coverage
+        do not count."""
         content = {
             "name": self.name,
             "seed": self.seed,
@@ -159,12 +161,22 @@ def _suite(content: SuiteFile, default_name: str, catalogue: Catalogue, folder: 
         evaluation=content.evaluation,
         exclude=tuple(_pattern(raw) for raw in content.exclude),
         papers=tuple(content.papers),
+        controls=tuple(content.controls),
     )
     _check_clean_rows(suite, catalogue)
     for number, paper in enumerate(suite.papers):
         with inside("papers", number, "metric"):
             catalogue.metric(paper.metric)
+    _check_controls(suite)
     return suite
+
+
+def _check_controls(suite: Suite) -> None:
+    there = {selection.name for selection in (*(attack for attack, _ in suite.attacks), *suite.defences)}
+    for number, pattern in enumerate(suite.controls):
+        if not any(glob_match(pattern.partition("[")[0], name) for name in there):
+            with inside("controls", number):
+                raise BadInput(f"no attack or defence of the suite is like '{pattern}'{near_miss(pattern, there)}")
 
 
 def _each(axis: str, entries: Sequence[Any], resolve: Callable[[Any], Sequence[Any]]) -> tuple[Any, ...]:

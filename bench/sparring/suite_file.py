@@ -139,6 +139,9 @@ class SuiteFile(_Part):
     splits: Splits = Splits()
     evaluation: Evaluation = Evaluation()
     papers: list[PaperTable] = Field(default_factory=list, description="numbers of papers, shown beside ours")
+    controls: list[str] = Field(
+        default_factory=list, description="attacks and defences that are shown, but do not compete: oracles, say"
+    )
     exclude: list[str | ExcludedParts] = Field(
         default_factory=list, description="globs over `dataset/victim/attack/defence/rN`, or over parts of it"
     )

@@ -248,6 +248,15 @@ def test_selectors_make_the_same_suite_as_a_file(load, zoo):
     assert str(caught.value) == "attacks: pgd has no parameter 'epz'; did you mean 'eps'?"
 
 
+def test_controls_are_named_like_what_the_suite_has(load):
+    assert load(GOOD + "controls: [none]\n").controls == ("none",)
+    with pytest.raises(
+        BadInput, match="no attack or defence of the suite is like 'nome'; did you mean 'none'"
+    ) as caught:
+        load(GOOD + "controls: [none, nome]\n")
+    assert "suite.yaml:5: controls:" in str(caught.value)
+
+
 def test_the_digest_holds_what_is_run_and_no_more(load):
     base = load(GOOD)
     assert len(base.digest) == 64

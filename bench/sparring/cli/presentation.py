@@ -31,10 +31,11 @@ class Told:
     title: str = ""
     description: str = ""
     papers: Sequence[suite_file.PaperTable] = ()
+    controls: Sequence[str] = ()
 
     @classmethod
     def by(cls, suite: Suite) -> Told:
-        return cls(suite.title or suite.name, suite.description, suite.papers)
+        return cls(suite.title or suite.name, suite.description, suite.papers, suite.controls)
 
 
 def publish(
@@ -80,7 +81,14 @@ def tables(
 
     expected = None if cells is None else [ExpectedCell.of(cell) for cell in cells]
     return load_board(
-        folder, told.title, told.description, expected, metric_infos(catalogue), results, _papers(told.papers)
+        folder,
+        told.title,
+        told.description,
+        expected,
+        metric_infos(catalogue),
+        results,
+        _papers(told.papers),
+        told.controls,
     )
 
 

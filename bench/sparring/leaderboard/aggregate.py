@@ -38,6 +38,7 @@ def aggregate(
     title: str = "",
     description: str = "",
     papers: Sequence[PaperTable] = (),
+    controls: Sequence[str] = (),
     problems: Iterable[str] = (),
 ) -> Board:
     """The board that `records` make.
@@ -47,6 +48,7 @@ def aggregate(
         expected: the suite's cells, in its order; `None`: the cells that have records, in natural order of labels.
         metrics: name -> (definition, direction, unit).
         papers: tables of papers that ours are compared with.
+        controls: patterns over attacks and defences that do not compete.
         problems: lines that could not be read.
     """
     by_id = {record.cell.id: record for record in records}
@@ -69,6 +71,7 @@ def aggregate(
         metrics={name: MetricInfo(*info) for name, info in (metrics or {}).items()},
         provenances=_distinct(record.provenance for record in scored or found),
         papers=beside_papers(papers, tables, {name: unit for name, (_, _, unit) in (metrics or {}).items()}),
+        controls=tuple(controls),
         names=names,
         suspicions=tuple(each for table in tables for each in suspicions(table)),
         strays=len(by_id.keys() - {cell.id for cell in cells}),

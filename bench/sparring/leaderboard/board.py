@@ -32,6 +32,7 @@ def load_board(
     metrics: Mapping[str, tuple[str, str, str]] | None = None,
     results: Results | None = None,
     papers: Sequence[PaperTable] = (),
+    controls: Sequence[str] = (),
 ) -> Board:
     """The tables of the board in `folder`, from its records alone.
 
@@ -42,6 +43,7 @@ def load_board(
         metrics: name -> (definition, direction, unit).
         results: the folder's results, where they are already read.
         papers: of the suite.
+        controls: of the suite.
     """
     found = open_results(folder) if results is None else results
     board = aggregate(
@@ -51,6 +53,7 @@ def load_board(
         title=title or folder.resolve().name,
         description=description,
         papers=papers,
+        controls=controls,
         problems=map(str, found.problems),
     )
     keys = {cell: record.key for cell, record in found.by_cell.items()}

@@ -89,8 +89,9 @@ def _questions(board: Board) -> Iterator[_Question]:
     if len(found.defences) > 1:
         faced = {place: _few(row.common or row, found.attacks) for place, row in rows}
         robust = [_Match(place, (row.common or row).robust, faced.get(place, "")) for place, row in rows]
-        poisoned = [_Match(place, row.poisoned) for place, row in rows]
-        asr = [_Match(place, row.asr) for place, row in rows]
+        met = {place: f"over {wording.poisons_text(row.trained)}" if row.trained else "" for place, row in rows}
+        poisoned = [_Match(place, (row.trained or row).poisoned, met[place]) for place, row in rows]
+        asr = [_Match(place, (row.trained or row).asr, met[place]) for place, row in rows]
         for about, quantity, verb, matches in (
             ("Attacks at inference", "robust accuracy in the worst case", "holds best", robust),
             ("Poisoned training sets", "clean accuracy in the worst case", "holds best", poisoned),

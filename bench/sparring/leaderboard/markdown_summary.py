@@ -23,9 +23,10 @@ def markdown_summary(board: Board) -> Iterator[str]:
         yield from _harms(found)
     if defended or found.harms:
         yield (
-            "Best first. Points are percentage points before the next best, in brackets the 95 % interval of the "
-            "paired difference over repetitions; where it holds 0, the two cannot be told apart. #1, #2: ranks in the "
-            "column: 1 and how many are surely better, so that what cannot be told apart may share one."
+            "Best first, by how far behind the best on average over the columns. Points are percentage points before "
+            "the next best, in brackets the 95 % interval of the paired difference over repetitions; where it holds 0, "
+            "the two cannot be told apart. #1, #2: ranks in the column: 1 and how many are surely better, so that what "
+            "cannot be told apart may share one."
         )
 
 
@@ -45,9 +46,10 @@ def _defences(found: Summary) -> Iterator[str]:
             "**Attacks on the training set**: CA, the least clean accuracy over poisoning attacks, and ASR, the "
             "highest success rate over backdoors and targeted poisons (lower is better). Bold: the best of each."
         )
-        heads = _heads(found, found.rows, [wording.poisons_text(row) for row in found.rows])
-        yield _table("defence", heads, found.rows, [(d, _defence(found, d)) for d in found.by_cleanliness], _poisoned)
-        yield _verdicts(found, found.rows, _poisoned_told)
+        rows = found.trainings
+        heads = _heads(found, rows, [wording.poisons_text(row) for row in rows])
+        yield _table("defence", heads, rows, [(d, _defence(found, d)) for d in found.by_cleanliness], _poisoned)
+        yield _verdicts(found, [row.trained or row for row in found.rows], _poisoned_told)
 
 
 def _harms(found: Summary) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _robust_told(found: Summary, row: SummaryRow) -> str:
 
 def _poisoned_told(found: Summary, row: SummaryRow) -> str:
     both = (("CA", row.poisoned), ("ASR", row.asr))
-    return "; ".join(f"{short} {_told(judged, found.names.defence)}" for short, judged in both if judged.best)
+    return "; ".join(f"{short} {_told(judged, found.names.defence)}" for short, judged in both if judged.lead)
 
 
 def _told(judged: Contest, called: Callable[[str], str]) -> str:

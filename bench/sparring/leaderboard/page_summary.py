@@ -97,9 +97,9 @@ def _poisoned(found: Summary) -> SummaryTable:
         "Attacks on the training set",
         POISONED_NOTE,
         "defence",
-        tuple((_place(found, row), wording.poisons_text(row)) for row in found.rows),
-        _lines_of(found.rows, found.by_cleanliness, found.names.plugin_parts, _poisoned_cell),
-        _verdicts(found, found.rows, _poisoned_told),
+        tuple((_place(found, row), wording.poisons_text(row)) for row in found.trainings),
+        _lines_of(found.trainings, found.by_cleanliness, found.names.plugin_parts, _poisoned_cell),
+        _verdicts(found, [row.trained or row for row in found.rows], _poisoned_told),
     )
 
 

@@ -4,11 +4,12 @@ data set and victim."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from statistics import fmean
 
+from sparring.exclusion import glob_match
 from sparring.leaderboard.aggregate import ASR, CLEAN
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.statistic import Statistic, paired_interval
@@ -111,6 +112,7 @@ class SummaryRow:
             lowest is the best for the attacker.
         common: the same over the attacks at inference that most defences met, where at least three, and twice as many,
             can be compared over these as over all: the suite has every attack meet some defences, and others a few.
+        trained: the same over the attacks on the training set that most defences met.
         is_common: whether this is such a row.
     """
 
@@ -126,6 +128,7 @@ class SummaryRow:
     asr: Contest
     harm: Contest
     common: SummaryRow | None = None
+    trained: SummaryRow | None = None
     is_common: bool = False
 
     def clean_below(self, defence: str) -> Statistic | None:
@@ -154,6 +157,14 @@ class Summary:
         return tuple(each for row in self.rows for each in (row.common, row) if each is not None)
 
     @property
+    def trainings(self) -> tuple[SummaryRow, ...]:
+        """The rows about attacks on the training set, likewise, without those that say nothing more."""
+        both = (
+            (row.trained, row) if row.poisoned.scores or row.asr.scores else (row.trained or row,) for row in self.rows
+        )
+        return tuple(each for rows in both for each in rows if each is not None)
+
+    @property
     def by_robustness(self) -> tuple[str, ...]:
         """The defences, best first, by attacks at inference."""
         return best_first(self.defences, [(row.common or row).robust for row in self.rows])
@@ -161,7 +172,8 @@ class Summary:
     @property
     def by_cleanliness(self) -> tuple[str, ...]:
         """The defences, best first, by attacks on the training set."""
-        return best_first(self.defences, [judged for row in self.rows for judged in (row.poisoned, row.asr)])
+        rows = [row.trained or row for row in self.rows]
+        return best_first(self.defences, [judged for row in rows for judged in (row.poisoned, row.asr)])
 
     @property
     def by_harm(self) -> tuple[str, ...]:
@@ -176,7 +188,7 @@ class Summary:
     @property
     def poisons(self) -> bool:
         """Whether any row was attacked at training time."""
-        return any(row.poisoned.scores or row.asr.scores for row in self.rows)
+        return any(row.poisoned.scores or row.asr.scores for row in self.trainings)
 
     @property
     def harms(self) -> bool:
@@ -187,17 +199,33 @@ class Summary:
 def summary(board: Board) -> Summary:
     """Guards count with the worse of their oblivious and adaptive attacks, sample by sample."""
     defences = tuple(dict.fromkeys(base for table in board.tables for base in table.bases))
-    rows = tuple(_row(table) for table in board.tables)
+    rows = tuple(_row(table, _Judge(board.controls)) for table in board.tables)
     scored = {attack for row in rows for attack in row.harm.scores}
     poisoners = tuple(dict.fromkeys(cell.attack for cell in board.cells if _spoils(cell) and cell.attack in scored))
     return Summary(rows, defences, poisoners, board.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Holds contests in which some take part out of competition: `controls`, patterns over labels."""
+
+    controls: tuple[str, ...]
+
+    def contest(self, scores: Mapping[str, Score], lower: bool = False) -> Contest:
+        return contest({label: self._noted(label, score) for label, score in scores.items()}, lower)
+
+    def _noted(self, label: str, score: Score) -> Score:
+        texts = (label, label.partition("[")[0])
+        if not any(glob_match(pattern, text) for pattern in self.controls for text in texts):
+            return score
+        return replace(score, note=", ".join(filter(None, ("control", score.note))))
 
 
 def _spoils(cell: TableCell) -> bool:
     return cell.when == "training" and cell.goal == "availability"
 
 
-def _row(table: Table) -> SummaryRow:
+def _row(table: Table, judge: _Judge) -> SummaryRow:
     sensible = [cell for cell in table.distinct if not cell.not_applicable]
     untouched = [cell for cell in sensible if cell.attack == "none" and CLEAN in cell.metrics]
     attacks = len({cell.attack for cell in sensible if cell.evasion})
@@ -212,37 +240,76 @@ def _row(table: Table) -> SummaryRow:
         triggers=len({cell.attack for cell in triggers}),
         targeted=len({cell.attack for cell in triggers if cell.goal == "targeted"}),
         clean={cell.base: cell.metrics[CLEAN] for cell in untouched},
-        robust=contest(_robust(table, table.worst, attacks, repetitions)),
-        poisoned=contest(_extreme(poisons, CLEAN, min, repetitions)),
-        asr=contest(_extreme(triggers, ASR, max, repetitions), lower=True),
-        harm=contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
+        robust=judge.contest(_robust(table, table.worst, attacks, repetitions)),
+        poisoned=judge.contest(_extreme(poisons, CLEAN, min, repetitions)),
+        asr=judge.contest(_extreme(triggers, ASR, max, repetitions), lower=True),
+        harm=judge.contest(_by_attack(cell for cell in poisons if cell.defence == "none"), lower=True),
     )
-    return _split(table, row, repetitions)
+    return _by_training(_split(table, row, repetitions, judge), poisons, triggers, repetitions, judge)
 
 
-def _split(table: Table, row: SummaryRow, repetitions: int) -> SummaryRow:
+def _split(table: Table, row: SummaryRow, repetitions: int, judge: _Judge) -> SummaryRow:
     """With a row over the attacks that most defences met, if that compares enough more; `row` itself then keeps who met
     more than these."""
     cells = [cell for cell in table.distinct if cell.evasion and not cell.not_applicable]
-    met = {attack: {cell.base for cell in cells if cell.attack == attack} for attack in {cell.attack for cell in cells}}
-    most = len({cell.base for cell in cells}) / 2
-    shared = {attack for attack, bases in met.items() if len(bases) > most}
-    if not 0 < len(shared) < len(met):
-        return row
+    shared = _shared(cells)
     worst = {}
     for column in table.columns:
         of_base = [cell for cell in cells if cell.base == column.base and cell.attack in shared]
         if (found := worst_case(of_base)) is not None:
             worst[column.label] = found
-    robust = contest(_robust(table, worst, len(shared), repetitions))
-    if robust.complete < max(3, 2 * row.robust.complete):
+    robust = judge.contest(_robust(table, worst, len(shared), repetitions))
+    if not _compares_more(robust, row.robust):
         return row
     more = {label: found for label, found in table.worst.items() if found.fewest > len(shared)}
     return replace(
         row,
-        robust=contest(_robust(table, more, row.attacks, repetitions)),
+        robust=judge.contest(_robust(table, more, row.attacks, repetitions)),
         common=replace(row, attacks=len(shared), robust=robust, is_common=True),
     )
+
+
+def _by_training(
+    row: SummaryRow, poisons: Sequence[TableCell], triggers: Sequence[TableCell], repetitions: int, judge: _Judge
+) -> SummaryRow:
+    """The same for attacks on the training set."""
+    met = [cell for cell in poisons if cell.attack in _shared(poisons)]
+    shared = [cell for cell in triggers if cell.attack in _shared(triggers)]
+    poisoned = judge.contest(_extreme(met, CLEAN, min, repetitions))
+    asr = judge.contest(_extreme(shared, ASR, max, repetitions), lower=True)
+    if not (_compares_more(poisoned, row.poisoned) or _compares_more(asr, row.asr)):
+        return row
+    fewer, few = len(_shared(poisons)), len(_shared(triggers))
+    trained = replace(
+        row,
+        poisons=fewer,
+        triggers=few,
+        targeted=len({cell.attack for cell in shared if cell.goal == "targeted"}),
+        poisoned=poisoned,
+        asr=asr,
+        common=None,
+        is_common=True,
+    )
+    return replace(
+        row,
+        poisoned=judge.contest(_extreme(poisons, CLEAN, min, repetitions, beyond=fewer)),
+        asr=judge.contest(_extreme(triggers, ASR, max, repetitions, beyond=few), lower=True),
+        trained=trained,
+    )
+
+
+def _shared(cells: Iterable[TableCell]) -> set[str]:
+    """The attacks that more than half of the defences met."""
+    met: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        met[cell.attack].add(cell.base)
+    most = len({base for bases in met.values() for base in bases}) / 2
+    return {attack for attack, bases in met.items() if len(bases) > most}
+
+
+def _compares_more(common: Contest, whole: Contest) -> bool:
+    """Whether fewer attacks are worth it: at least three can be compared, and twice as many."""
+    return common.complete >= max(3, 2 * whole.complete)
 
 
 def _by_attack(cells: Iterable[TableCell]) -> dict[str, Score]:
@@ -273,9 +340,13 @@ def _partly(values: Mapping[int, float], repetitions: int) -> str:
 
 
 def _extreme(
-    cells: Iterable[TableCell], metric: str, worst: Callable[[Iterable[float]], float], repetitions: int
+    cells: Iterable[TableCell],
+    metric: str,
+    worst: Callable[[Iterable[float]], float],
+    repetitions: int,
+    beyond: int = 0,
 ) -> dict[str, Score]:
-    """By defence, the worst of `metric` over the attacks of each repetition."""
+    """By defence that met more than `beyond` attacks, the worst of `metric` over the attacks of each repetition."""
     found: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     attacks = set()
     for cell in cells:
@@ -288,6 +359,8 @@ def _extreme(
     scores = {}
     for base, by_repetition in found.items():
         fewest = min(len(values) for values in by_repetition.values())
+        if fewest <= beyond:
+            continue
         note = f"{fewest} of {len(attacks)} attacks" if fewest < len(attacks) else ""
         scored = {r: worst(values.values()) for r, values in by_repetition.items()}
         scores[base] = Score(scored, note, _partly(scored, repetitions))

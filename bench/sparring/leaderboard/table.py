@@ -260,6 +260,7 @@ class Board:
         provenances: the distinct ones of the scored records, in order of first use; of all where none is scored.
         strays: records of cells that the suite no longer has; they are in no table.
         papers: numbers of papers beside ours.
+        controls: patterns over attacks and defences that are shown, but do not compete.
         names: what its renderings call attacks, data sets, victims and defences.
         suspicions: warnings about several cells, or about what their records give away.
         problems: lines that could not be read.
@@ -274,6 +275,7 @@ class Board:
     provenances: tuple[Provenance, ...] = ()
     strays: int = 0
     papers: tuple[PaperComparison, ...] = ()
+    controls: tuple[str, ...] = ()
     names: Names = field(default_factory=Names)
     suspicions: tuple[Suspicion, ...] = ()
     problems: tuple[str, ...] = ()

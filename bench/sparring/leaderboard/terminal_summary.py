@@ -36,9 +36,9 @@ def print_summary(board: Board, console: Console) -> None:
                 console.print(Text(f"{_place(found, row)}: ").append(best, style="bold").append(how))
         console.print()
     if found.poisons:
-        counts = [wording.counted(row.poisons + row.triggers, "attack") for row in found.rows]
+        counts = [wording.poisons_text(row) for row in found.trainings]
         title = "attacks on the training set: least clean accuracy (CA), highest success rate (ASR)"
-        columns = _columns(found, found.rows, counts)
+        columns = _columns(found, found.trainings, counts)
         _print(console, title, columns, _defences(found, found.by_cleanliness), _poisoned)
     if found.harms:
         _print_harms(found, console)

@@ -104,16 +104,14 @@ def attacks_text(worst: WorstCase) -> str:
 
 def verdict(found: Contest, called: Callable[[str], str]) -> tuple[str, str]:
     """("adversarial-training", ", 7.5 points (4.5 to 10.5) before feature-squeezing"), or that the two cannot be told
-    apart: percentage points, and in brackets the 95 % interval. ("", "") where nothing is compared.
+    apart: percentage points, and in brackets the 95 % interval. ("", "") where there is nobody to compare with.
 
     Args:
         called: label -> what a sentence calls it.
     """
-    if found.best is None:
+    if found.best is None or found.lead is None:
         return "", ""
     best, lead = called(found.best), found.lead
-    if lead is None:
-        return best, ""
     following, points = called(lead.next), f"{percent(lead.mean)} points"
     if abs(lead.mean) < 1e-12:
         return best, f", level with {following}"
@@ -149,13 +147,14 @@ def evasions_text(row: SummaryRow, most: int) -> str:
 
 
 def poisons_text(row: SummaryRow) -> str:
-    """ "3 poisons, 1 backdoor"."""
+    """ "3 poisons, 1 backdoor"; of a row over common attacks, "the 6 backdoors that most defences met"."""
     kinds = (
         (row.poisons, "poison"),
         (row.triggers - row.targeted, "backdoor"),
         (row.targeted, "targeted poison"),
     )
-    return ", ".join(counted(n, noun) for n, noun in kinds if n)
+    told = ", ".join(counted(n, noun) for n, noun in kinds if n)
+    return f"the {told} that most defences met" if row.is_common else told
 
 
 def coverage(board: Board) -> str:

@@ -259,3 +259,39 @@ def test_board_of_one_victim_prints_no_summary_and_one_defence_has_none_at_all()
     assert "SUMMARY" not in console.file.getvalue()
     alone = aggregate([record(), evasion("pgd", "none", 0, True)])
     assert "holds best" not in markdown(alone) + page(alone)
+
+
+def backdoor(attack: str, defence: str, repetition: int, success: float) -> Record:
+    outcome = scored({"clean-accuracy": 0.9, "asr": success})
+    return record(attack, defence, repetition=repetition, when="training", threat={"goal": "backdoor"}, outcome=outcome)
+
+
+def test_backdoors_are_compared_over_those_that_most_defences_met_and_controls_do_not_compete() -> None:
+    """By hand: of both common ones none lets 1.0 through, strip 0.5, prune 0.8, the oracle 0; none alone met dba."""
+    success = {
+        "none": {"badnets": 1.0, "warped": 0.9, "dba": 1.0},
+        "strip": {"badnets": 0.1, "warped": 0.5},
+        "prune": {"badnets": 0.8, "warped": 0.2},
+        "oracle": {"badnets": 0.0, "warped": 0.0},
+    }
+    made = [
+        backdoor(attack, defence, repetition, value + 0.01 * repetition * (value < 1))
+        for defence, attacks in success.items()
+        for attack, value in attacks.items()
+        for repetition in range(3)
+    ]
+    board = aggregate(made, controls=["oracle"])
+    row = summary(board).rows[0]
+    assert dict(row.asr.scores).keys() == {"none"}, "who met more than the common ones"
+    assert row.trained is not None
+    assert row.trained.triggers == 2
+    assert row.trained.asr.best == "strip"
+    assert row.trained.asr.scores["oracle"].note == "control"
+    assert summary(board).by_cleanliness == ("strip", "prune", "none", "oracle")
+    for text in (markdown(board), page(board)):
+        assert "the 2 backdoors that most defences met" in text
+    (told,) = headline(board)
+    assert told.best == "strip"
+    assert "oracle" not in told.text
+    assert "over the 2 backdoors that most defences met" in told.text
+    assert summary(aggregate(made)).rows[0].trained.asr.best == "oracle", "unless the suite says that it is a control"
