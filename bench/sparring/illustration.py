@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DOTS: Final = 110
 COLOURS: Final = 96
+WIDEST: Final = 16
+"""Characters below an image."""
 INFLUENTIAL: Final = 2
 """Training images that are shown for each image."""
 
@@ -216,11 +218,16 @@ def png(shown: Illustration) -> bytes:
         for line, row in zip(grid, shown.rows, strict=True):
             for i, axes in enumerate(line):
                 _draw(axes, row.images[i], None if row.heat is None else row.heat[i])
-                axes.set_xlabel(row.said[i][:24] if row.said else "", fontsize=8)
+                axes.set_xlabel(_below(row.said[i]) if row.said else "", fontsize=8)
             line[0].set_ylabel(row.name, rotation=0, ha="right", va="center", labelpad=6)
         out = io.BytesIO()
         figure.savefig(out, format="png", metadata={"Software": None})
     return _fewer_colours(out)
+
+
+def _below(text: str) -> str:
+    """Long names in two lines, as the next image begins soon."""
+    return "\n→ ".join(part[:WIDEST] for part in text.split(" → ")) if len(text) > WIDEST else text
 
 
 def _draw(axes: Axes, image: FloatArray, look: NDArray[Any] | None) -> None:
