@@ -107,7 +107,7 @@ def _numbers(judged: Contest, label: str) -> list[str]:
     if score is None:
         return []
     number = wording.spread(score.statistic, True) + wording.rank(judged, label)
-    return [(f"**{number}**" if label == judged.best else number) + (f" ({score.remark})" if score.remark else "")]
+    return [(f"**{number}**" if judged.won_by(label) else number) + (f" ({score.remark})" if score.remark else "")]
 
 
 def _verdicts(found: Summary, rows: Sequence[SummaryRow], told: Callable[[Summary, SummaryRow], str]) -> str:

@@ -191,4 +191,4 @@ def _lines(contest: Contest, label: str, short: str) -> tuple[Line, ...]:
     if score is None:
         return ()
     number, _, rest = wording.spread(score.statistic, True).partition(" ")
-    return (Line(short, number, rest + wording.rank(contest, label), label == contest.best),)
+    return (Line(short, number, rest + wording.rank(contest, label), contest.won_by(label)),)

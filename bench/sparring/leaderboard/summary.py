@@ -84,6 +84,10 @@ class Contest:
         note = "" if notes[""] else next(iter(notes.most_common(1)), ("", 0))[0]
         return {name: score for name, score in self.scores.items() if score.note == note}
 
+    def won_by(self, label: str) -> bool:
+        """Whether it is the best of several."""
+        return label == self.best and self.lead is not None
+
     @property
     def complete(self) -> int:
         """How many have no note."""

@@ -98,7 +98,7 @@ def _print(
 def _robust(row: SummaryRow, defence: str) -> Text:
     made = Text()
     if (score := row.robust.scores.get(defence)) is not None:
-        made.append(wording.spread(score.statistic, True), style="bold" if defence == row.robust.best else "")
+        made.append(wording.spread(score.statistic, True), style="bold" if row.robust.won_by(defence) else "")
         made.append(f"\n{score.remark}" if score.remark else "", style="yellow")
     if (clean := row.clean_below(defence)) is not None:
         made.append(f"\nclean {wording.percent(clean.mean)}", style="dim")
@@ -111,7 +111,7 @@ def _poisoned(row: SummaryRow, defence: str) -> Text:
         if (score := judged.scores.get(defence)) is not None:
             made.append("\n" if made else "")
             made.append(f"{short} ", style="dim")
-            made.append(wording.percent(score.statistic.mean), style="bold" if defence == judged.best else "")
+            made.append(wording.percent(score.statistic.mean), style="bold" if judged.won_by(defence) else "")
             made.append(f" {score.remark}" if score.remark else "", style="yellow")
     return made or Text("–", style="dim")
 
