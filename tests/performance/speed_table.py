@@ -27,11 +27,11 @@ HOW = (
 DISTRIBUTIONS = ("torch", "torchattacks", "adversarial-robustness-toolbox", "foolbox")
 
 
-def kept(measured: dict[str, Any]) -> dict[str, Any]:
-    """Of pytest-benchmark's JSON; no name of a machine, no path."""
+def kept(measured: dict[str, Any], versions: dict[str, str]) -> dict[str, Any]:
+    """Of pytest-benchmark's JSON; no name of a machine, no path. `versions`: of what was compared."""
     return {
         "processor": measured["machine_info"]["cpu"]["brand_raw"],
-        "versions": {name: version(name) for name in DISTRIBUTIONS},
+        "versions": versions,
         "attacks": [benchmark["extra_info"] for benchmark in measured["benchmarks"]],
     }
 
@@ -64,7 +64,8 @@ def _cell(attack: dict[str, Any], who: str) -> str:
 
 
 def main(path: Path) -> None:
-    found = kept(json.loads(path.read_text(encoding="utf-8")))
+    versions = {name: version(name) for name in DISTRIBUTIONS}
+    found = kept(json.loads(path.read_text(encoding="utf-8")), versions)
     KEPT.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     README.write_text(BETWEEN.sub(lambda _: table(found), text), encoding="utf-8")

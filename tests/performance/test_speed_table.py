@@ -22,7 +22,7 @@ def test_the_table_is_drawn_from_what_was_measured() -> None:
     alone = attack | {"attack": "lonely", "minimal": False, "fastest": "", "ratio": None}
     machine = {"node": "secret", "cpu": {"brand_raw": "Some CPU"}}
     measured = {"machine_info": machine, "benchmarks": [{"extra_info": attack}, {"extra_info": alone}]}
-    found = kept(measured)
+    found = kept(measured, {"foolbox": "3"})
     assert "secret" not in json.dumps(found)
     lines = table(found).splitlines()
     assert lines[2] == (
@@ -31,7 +31,7 @@ def test_the_table_is_drawn_from_what_was_measured() -> None:
     )
     assert lines[3].endswith("| nobody else gets there |")
     assert "128 MNIST images" in lines[-1]
-    assert "Some CPU" in lines[-1]
+    assert "Some CPU, foolbox 3" in lines[-1]
 
 
 def test_readme_has_the_table_of_the_kept_measurements() -> None:
