@@ -22,6 +22,11 @@ def glob_match(pattern: str, text: str) -> bool:
     return _compiled(pattern).fullmatch(text) is not None
 
 
+def fits_label(pattern: str, label: str) -> bool:
+    """Whether `pattern` fits a plugin with its parameters, or its name alone: `pgd` fits `pgd[epsilon=0.1]`."""
+    return glob_match(pattern, label) or glob_match(pattern, label.partition("[")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class CellPattern:
     """Fits a cell when every stated part does.

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.contest import Contest, Lead
 from sparring.leaderboard.papers import Agreement
-from sparring.leaderboard.summary import Contest, Lead, SummaryRow, summary
+from sparring.leaderboard.summary import SummaryRow, summary
 from sparring.leaderboard.table import Board
 
 NAMED = 4
@@ -85,13 +86,13 @@ def _questions(board: Board) -> Iterator[_Question]:
     found, names = summary(board), board.names
     datasets = len({row.dataset for row in found.rows})
     places = "victims" if datasets == 1 else "pairs of data set and victim"
-    rows = [(wording.place(row.dataset, row.victim, datasets, names), row) for row in found.rows]
+    rows = [(found.place(row), row) for row in found.rows]
     if len(found.defences) > 1:
-        faced = {place: _few(row.common or row, found.attacks) for place, row in rows}
-        robust = [_Match(place, (row.common or row).robust, faced.get(place, "")) for place, row in rows]
+        faced = {place: _few(row.compared, found.attacks) for place, row in rows}
+        robust = [_Match(place, row.compared.robust, faced.get(place, "")) for place, row in rows]
         met = {place: f"over {wording.poisons_text(row.trained)}" if row.trained else "" for place, row in rows}
-        poisoned = [_Match(place, (row.trained or row).poisoned, met[place]) for place, row in rows]
-        asr = [_Match(place, (row.trained or row).asr, met[place]) for place, row in rows]
+        poisoned = [_Match(place, row.compared_trained.poisoned, met[place]) for place, row in rows]
+        asr = [_Match(place, row.compared_trained.asr, met[place]) for place, row in rows]
         for about, quantity, verb, matches in (
             ("Attacks at inference", "robust accuracy in the worst case", "holds best", robust),
             ("Poisoned training sets", "clean accuracy in the worst case", "holds best", poisoned),

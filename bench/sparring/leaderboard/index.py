@@ -92,11 +92,10 @@ def _made(board: Board, dates: Sequence[str]) -> str:
 
 def _answers(board: Board) -> Iterator[Answer]:
     found, names = summary(board), board.names
-    datasets = len({row.dataset for row in found.rows})
     for row in found.rows:
-        place = wording.place(row.dataset, row.victim, datasets, names)
+        place = found.place(row)
         if len(found.defences) > 1:
-            yield Answer("holds best at inference", place, *wording.verdict((row.common or row).robust, names.defence))
+            yield Answer("holds best at inference", place, *wording.verdict(row.compared.robust, names.defence))
         if found.harms:
             yield Answer("poison that harms most", place, *wording.verdict(row.harm, names.attack))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.contest import Contest
 from sparring.leaderboard.markdown_text import code, escaped, row_of
-from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
+from sparring.leaderboard.summary import Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
 Cell = Callable[[SummaryRow, str], Sequence[str]]
@@ -40,7 +41,7 @@ def _defences(found: Summary) -> Iterator[str]:
         abouts = [wording.evasions_text(row, found.attacks) for row in found.evasions]
         heads = _heads(found, found.evasions, abouts)
         yield _table("defence", heads, found.evasions, [(d, _defence(found, d)) for d in found.by_robustness], _robust)
-        yield _verdicts(found, [row.common or row for row in found.rows], _robust_told)
+        yield _verdicts(found, [row.compared for row in found.rows], _robust_told)
     if found.poisons:
         yield (
             "**Attacks on the training set**: CA, the least clean accuracy over poisoning attacks, and ASR, the "
@@ -49,7 +50,7 @@ def _defences(found: Summary) -> Iterator[str]:
         rows = found.trainings
         heads = _heads(found, rows, [wording.poisons_text(row) for row in rows])
         yield _table("defence", heads, rows, [(d, _defence(found, d)) for d in found.by_cleanliness], _poisoned)
-        yield _verdicts(found, [row.trained or row for row in found.rows], _poisoned_told)
+        yield _verdicts(found, [row.compared_trained for row in found.rows], _poisoned_told)
 
 
 def _harms(found: Summary) -> Iterator[str]:
@@ -76,13 +77,8 @@ def _defence(found: Summary, defence: str) -> str:
 
 
 def _heads(found: Summary, rows: Sequence[SummaryRow], abouts: Sequence[str]) -> list[str]:
-    places = (_place(found, row) for row in rows)
+    places = (escaped(found.place(row)) for row in rows)
     return [f"{place}<br>{about}" if about else place for place, about in zip(places, abouts, strict=True)]
-
-
-def _place(found: Summary, row: SummaryRow) -> str:
-    datasets = len({each.dataset for each in found.rows})
-    return escaped(wording.place(row.dataset, row.victim, datasets, found.names))
 
 
 def _robust(row: SummaryRow, defence: str) -> list[str]:
@@ -111,7 +107,7 @@ def _numbers(judged: Contest, label: str) -> list[str]:
 
 
 def _verdicts(found: Summary, rows: Sequence[SummaryRow], told: Callable[[Summary, SummaryRow], str]) -> str:
-    said = ((_place(found, row), told(found, row)) for row in rows)
+    said = ((escaped(found.place(row)), told(found, row)) for row in rows)
     return "\n".join(f"- {place}: {text}" for place, text in said if text)
 
 

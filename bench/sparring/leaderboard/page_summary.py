@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sparring.leaderboard import wording
+from sparring.leaderboard.contest import Contest
 from sparring.leaderboard.heat import heat
-from sparring.leaderboard.summary import Contest, Summary, SummaryRow, summary
+from sparring.leaderboard.summary import Summary, SummaryRow, summary
 from sparring.leaderboard.table import Board
 
 
@@ -86,9 +87,9 @@ def _robust(found: Summary) -> SummaryTable:
         "Attacks at inference",
         ROBUST_NOTE,
         "defence",
-        tuple((_place(found, row), wording.evasions_text(row, found.attacks)) for row in rows),
+        tuple((found.place(row), wording.evasions_text(row, found.attacks)) for row in rows),
         _lines_of(rows, found.by_robustness, found.names.plugin_parts, _robust_cell),
-        _verdicts(found, [row.common or row for row in found.rows], _robust_told),
+        _verdicts(found, [row.compared for row in found.rows], _robust_told),
     )
 
 
@@ -97,9 +98,9 @@ def _poisoned(found: Summary) -> SummaryTable:
         "Attacks on the training set",
         POISONED_NOTE,
         "defence",
-        tuple((_place(found, row), wording.poisons_text(row)) for row in found.trainings),
+        tuple((found.place(row), wording.poisons_text(row)) for row in found.trainings),
         _lines_of(found.trainings, found.by_cleanliness, found.names.plugin_parts, _poisoned_cell),
-        _verdicts(found, [row.trained or row for row in found.rows], _poisoned_told),
+        _verdicts(found, [row.compared_trained for row in found.rows], _poisoned_told),
     )
 
 
@@ -110,14 +111,10 @@ def _harms(found: Summary) -> SummaryTable:
         "Without a defence",
         HARM_NOTE,
         "attack",
-        tuple((_place(found, row), "") for row in rows),
+        tuple((found.place(row), "") for row in rows),
         (untouched, *_lines_of(rows, found.by_harm, found.names.attack_parts, _harm_cell)),
         _verdicts(found, rows, _harm_told),
     )
-
-
-def _place(found: Summary, row: SummaryRow) -> str:
-    return wording.place(row.dataset, row.victim, len({each.dataset for each in found.rows}), found.names)
 
 
 def _lines_of(
@@ -135,7 +132,7 @@ Told = Callable[[Summary, SummaryRow], Sequence[tuple[str, str, str]]]
 def _verdicts(
     found: Summary, rows: Sequence[SummaryRow], told: Told
 ) -> tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]:
-    said = ((_place(found, row), tuple(one for one in told(found, row) if one[1])) for row in rows)
+    said = ((found.place(row), tuple(one for one in told(found, row) if one[1])) for row in rows)
     return tuple((place, verdicts) for place, verdicts in said if verdicts)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sparring.exclusion import glob_match
+from sparring.exclusion import fits_label
 from sparring.leaderboard.statistic import Statistic, Trials, pooled
 from sparring.leaderboard.table import Table, TableCell
 
@@ -42,7 +42,7 @@ class PaperValue:
             (self.attack, cell.attack),
             (self.defence, cell.defence),
         )
-        return all(glob_match(p, label) or glob_match(p, label.partition("[")[0]) for p, label in pairs)
+        return all(fits_label(p, label) for p, label in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

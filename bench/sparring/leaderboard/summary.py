@@ -3,100 +3,17 @@ data set and victim."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import inf
-from statistics import fmean
+from dataclasses import dataclass, replace
 
-from sparring.exclusion import glob_match
+from sparring.exclusion import fits_label
 from sparring.leaderboard.aggregate import ASR, CLEAN
+from sparring.leaderboard.contest import Contest, Score, best_first, contest
 from sparring.leaderboard.labels import Names
-from sparring.leaderboard.statistic import Statistic, paired_interval
+from sparring.leaderboard.statistic import Statistic
 from sparring.leaderboard.table import Board, Table, TableCell, WorstCase
 from sparring.leaderboard.worst_case import worst_case
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """The number of a defence or an attack.
-
-    Attributes:
-        values: by repetition.
-        note: unless empty, why it is not to be compared with the others.
-        partly: unless empty, how many repetitions it is over, where some are missing; it is compared over those.
-    """
-
-    values: Mapping[int, float]
-    note: str = ""
-    partly: str = ""
-
-    @property
-    def remark(self) -> str:
-        """What is to be shown beside the number."""
-        return ", ".join(filter(None, (self.note, self.partly)))
-
-    @property
-    def statistic(self) -> Statistic:
-        return Statistic(tuple(self.values[repetition] for repetition in sorted(self.values)))
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """What the best is ahead of the `next` one: mean paired difference over repetitions, at least 0, and its
-    95 % interval (`None` for one repetition)."""
-
-    next: str
-    mean: float
-    interval: tuple[float, float] | None
-
-    @property
-    def sure(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.interval is not None and self.interval[0] > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """One quantity of every defence, or of every attack.
-
-    Attributes:
-        scores: by label.
-        best: the best of those that can be compared.
-        level: the best and all that cannot be told from it, the interval of the paired difference holding 0. With one
-            repetition only those that are exactly as good.
-        lead: over the best of the others; `None` when there is nobody to compare with.
-        above: of those that can be compared: which are surely better, the interval of the paired difference leaving out
-            0. Empty with one repetition, or one entry.
-    """
-
-    scores: Mapping[str, Score]
-    best: str | None
-    level: frozenset[str]
-    lead: Lead | None
-    above: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    @property
-    def fair(self) -> Mapping[str, Score]:
-        """Those that can be compared: without a note. Where each has one, most of those with the same: who met other
-        attacks is no rival."""
-        notes = Counter(score.note for score in self.scores.values())
-        note = "" if notes[""] else next(iter(notes.most_common(1)), ("", 0))[0]
-        return {name: score for name, score in self.scores.items() if score.note == note}
-
-    def won_by(self, label: str) -> bool:
-        """Whether it is the best of several."""
-        return label == self.best and self.lead is not None
-
-    @property
-    def complete(self) -> int:
-        """How many have no note."""
-        return sum(not score.note for score in self.scores.values())
-
-    @property
-    def ranks(self) -> dict[str, int]:
-        """1 and how many are surely better: those that cannot be told apart may share one."""
-        return {name: 1 + len(better) for name, better in self.above.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +52,16 @@ class SummaryRow:
     trained: SummaryRow | None = None
     is_common: bool = False
 
+    @property
+    def compared(self) -> SummaryRow:
+        """The row over which most can be compared after attacks at inference."""
+        return self.common or self
+
+    @property
+    def compared_trained(self) -> SummaryRow:
+        """The row over which most can be compared after attacks on the training set."""
+        return self.trained or self
+
     def clean_below(self, defence: str) -> Statistic | None:
         """What is to be shown below a worst case; it stands once, where another row has the same worst cases."""
         return self.clean.get(defence) if self.common is None or defence in self.robust.scores else None
@@ -149,6 +76,12 @@ class Summary:
     defences: tuple[str, ...]
     poisoners: tuple[str, ...]
     names: Names
+
+    def place(self, row: SummaryRow) -> str:
+        """What a row is called; the data set only where there are several."""
+        victim = self.names.plugin(row.victim)
+        several = len({each.dataset for each in self.rows}) > 1
+        return f"{self.names.plugin(row.dataset)} · {victim}" if several else victim
 
     @property
     def attacks(self) -> int:
@@ -171,12 +104,12 @@ class Summary:
     @property
     def by_robustness(self) -> tuple[str, ...]:
         """The defences, best first, by attacks at inference."""
-        return best_first(self.defences, [(row.common or row).robust for row in self.rows])
+        return best_first(self.defences, [row.compared.robust for row in self.rows])
 
     @property
     def by_cleanliness(self) -> tuple[str, ...]:
         """The defences, best first, by attacks on the training set."""
-        rows = [row.trained or row for row in self.rows]
+        rows = [row.compared_trained for row in self.rows]
         return best_first(self.defences, [judged for row in rows for judged in (row.poisoned, row.asr)])
 
     @property
@@ -219,8 +152,7 @@ class _Judge:
         return contest({label: self._noted(label, score) for label, score in scores.items()}, lower)
 
     def _noted(self, label: str, score: Score) -> Score:
-        texts = (label, label.partition("[")[0])
-        if not any(glob_match(pattern, text) for pattern in self.controls for text in texts):
+        if not any(fits_label(pattern, label) for pattern in self.controls):
             return score
         return replace(score, note=", ".join(filter(None, ("control", score.note))))
 
@@ -277,29 +209,45 @@ def _by_training(
     row: SummaryRow, poisons: Sequence[TableCell], triggers: Sequence[TableCell], repetitions: int, judge: _Judge
 ) -> SummaryRow:
     """The same for attacks on the training set."""
-    met = [cell for cell in poisons if cell.attack in _shared(poisons)]
-    shared = [cell for cell in triggers if cell.attack in _shared(triggers)]
-    poisoned = judge.contest(_extreme(met, CLEAN, min, repetitions))
-    asr = judge.contest(_extreme(shared, ASR, max, repetitions), lower=True)
-    if not (_compares_more(poisoned, row.poisoned) or _compares_more(asr, row.asr)):
+
+    def least_accuracy(cells: Sequence[TableCell], beyond: int) -> Contest:
+        return judge.contest(_extreme(cells, CLEAN, min, repetitions, beyond))
+
+    def highest_success(cells: Sequence[TableCell], beyond: int) -> Contest:
+        return judge.contest(_extreme(cells, ASR, max, repetitions, beyond), lower=True)
+
+    met, poisoned, more_poisoned = _narrowed(poisons, row.poisoned, least_accuracy)
+    shared, asr, more_asr = _narrowed(triggers, row.asr, highest_success)
+    if met is poisons and shared is triggers:
         return row
-    fewer, few = len(_shared(poisons)), len(_shared(triggers))
     trained = replace(
         row,
-        poisons=fewer,
-        triggers=few,
+        poisons=len({cell.attack for cell in met}),
+        triggers=len({cell.attack for cell in shared}),
         targeted=len({cell.attack for cell in shared if cell.goal == "targeted"}),
         poisoned=poisoned,
         asr=asr,
         common=None,
         is_common=True,
     )
-    return replace(
-        row,
-        poisoned=judge.contest(_extreme(poisons, CLEAN, min, repetitions, beyond=fewer)),
-        asr=judge.contest(_extreme(triggers, ASR, max, repetitions, beyond=few), lower=True),
-        trained=trained,
-    )
+    return replace(row, poisoned=more_poisoned, asr=more_asr, trained=trained)
+
+
+def _narrowed(
+    cells: Sequence[TableCell], whole: Contest, held: Callable[[Sequence[TableCell], int], Contest]
+) -> tuple[Sequence[TableCell], Contest, Contest]:
+    """The cells of the attacks that most defences met, the contest over them, and that of who met more; all cells, the
+    `whole` contest and an empty one where that does not compare enough more.
+
+    Args:
+        held: (cells, how many attacks must at least be surpassed) -> the contest.
+    """
+    shared = _shared(cells)
+    some = [cell for cell in cells if cell.attack in shared]
+    common = held(some, 0)
+    if not _compares_more(common, whole):
+        return cells, whole, held((), 0)
+    return some, common, held(cells, len(shared))
 
 
 def _shared(cells: Iterable[TableCell]) -> set[str]:
@@ -369,45 +317,3 @@ def _extreme(
         scored = {r: worst(values.values()) for r, values in by_repetition.items()}
         scores[base] = Score(scored, note, _partly(scored, repetitions))
     return scores
-
-
-def best_first(labels: Iterable[str], contests: Iterable[Contest]) -> tuple[str, ...]:
-    """`labels` by how far they are behind the best, on average over the contests in which they can be compared; who is
-    in none comes last, in the order given."""
-    behind: dict[str, list[float]] = defaultdict(list)
-    for judged in contests:
-        fair = judged.fair
-        for label, score in fair.items():
-            if judged.best is not None:
-                behind[label].append(abs(fair[judged.best].statistic.mean - score.statistic.mean))
-    return tuple(sorted(labels, key=lambda label: fmean(behind[label]) if behind[label] else inf))
-
-
-def contest(scores: Mapping[str, Score], lower: bool = False) -> Contest:
-    """Who is best; `lower`: the lowest. Numbers with a note are compared only when all have one, with their like."""
-    fair = Contest(scores, None, frozenset(), None).fair
-    sign = -1 if lower else 1
-    ranked = sorted(fair, key=lambda name: -sign * fair[name].statistic.mean)  # stable: the board's order decides
-    if not ranked:
-        return Contest(scores, None, frozenset(), None)
-    leads = [_lead(name, fair[ranked[0]], fair[name], sign) for name in ranked[1:]]
-    level = {lead.next for lead in leads if (lead.mean <= 0 if lead.interval is None else not lead.sure)}
-    lead = leads[0] if leads else None
-    return Contest(scores, ranked[0], frozenset({ranked[0], *level}), lead, _above(fair, sign) if leads else {})
-
-
-def _above(fair: Mapping[str, Score], sign: int) -> dict[str, frozenset[str]]:
-    if any(len(score.values) < 2 for score in fair.values()):
-        return {}
-    return {
-        name: frozenset(rival for rival in fair if rival != name and _lead(name, fair[rival], score, sign).sure)
-        for name, score in fair.items()
-    }
-
-
-def _lead(name: str, best: Score, other: Score, sign: int) -> Lead:
-    shared = sorted(best.values.keys() & other.values.keys())
-    if not shared:
-        return Lead(name, sign * (best.statistic.mean - other.statistic.mean), None)
-    differences = [sign * (best.values[r] - other.values[r]) for r in shared]
-    return Lead(name, Statistic(tuple(differences)).mean, paired_interval(differences))

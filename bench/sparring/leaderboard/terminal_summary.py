@@ -30,10 +30,10 @@ def print_summary(board: Board, console: Console) -> None:
         _print(
             console, "worst case over all attacks at inference", columns, _defences(found, found.by_robustness), _robust
         )
-        for row in (row.common or row for row in found.rows):
+        for row in (row.compared for row in found.rows):
             best, how = (wording.printable(text) for text in wording.verdict(row.robust, found.names.defence))
             if best:
-                console.print(Text(f"{_place(found, row)}: ").append(best, style="bold").append(how))
+                console.print(Text(f"{wording.printable(found.place(row))}: ").append(best, style="bold").append(how))
         console.print()
     if found.poisons:
         counts = [wording.poisons_text(row) for row in found.trainings]
@@ -50,17 +50,14 @@ def _print_harms(found: Summary, console: Console) -> None:
     for row in found.rows:
         worst, how = (wording.printable(text) for text in wording.verdict(row.harm, found.names.attack))
         if worst:
-            console.print(Text(f"{_place(found, row)}: ").append(worst, style="bold").append(how))
+            console.print(Text(f"{wording.printable(found.place(row))}: ").append(worst, style="bold").append(how))
     console.print()
 
 
-def _place(found: Summary, row: SummaryRow) -> str:
-    datasets = len({each.dataset for each in found.rows})
-    return wording.printable(wording.place(row.dataset, row.victim, datasets, found.names))
-
-
 def _columns(found: Summary, rows: Sequence[SummaryRow], abouts: Sequence[str]) -> list[tuple[SummaryRow, Text]]:
-    return [(row, _heading(_place(found, row), about)) for row, about in zip(rows, abouts, strict=True)]
+    return [
+        (row, _heading(wording.printable(found.place(row)), about)) for row, about in zip(rows, abouts, strict=True)
+    ]
 
 
 def _heading(place: str, about: str) -> Text:

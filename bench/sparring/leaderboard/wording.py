@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sparring.leaderboard.aggregate import ASR, CLEAN, ROBUST
-from sparring.leaderboard.labels import Names
+from sparring.leaderboard.contest import Contest
 from sparring.leaderboard.statistic import Statistic, Trials
-from sparring.leaderboard.summary import Contest, SummaryRow
+from sparring.leaderboard.summary import SummaryRow
 from sparring.leaderboard.table import Board, Measure, State, Table, TableCell, WorstCase
 from sparring.record import Provenance
 
@@ -126,11 +126,6 @@ def verdict(found: Contest, called: Callable[[str], str]) -> tuple[str, str]:
 def rank(found: Contest, label: str) -> str:
     """ " #2"; "" where no order is claimed."""
     return f" #{found.ranks[label]}" if label in found.ranks else ""
-
-
-def place(dataset: str, victim: str, datasets: int, names: Names) -> str:
-    """A row of the summary; the data set only where there are several."""
-    return names.plugin(victim) if datasets == 1 else f"{names.plugin(dataset)} · {names.plugin(victim)}"
 
 
 def title(table: Table) -> str:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparring.leaderboard.contest import Score, contest
 from sparring.leaderboard.statistic import Trials, paired_interval
-from sparring.leaderboard.summary import Score, contest
 
 DRAWS = 4000
 

@@ -12,12 +12,13 @@ from scipy.stats import t as student
 
 from made_records import evasion, realistic, record, scored
 from sparring.leaderboard.aggregate import aggregate
+from sparring.leaderboard.contest import Score, best_first, contest
 from sparring.leaderboard.headline import headline
 from sparring.leaderboard.labels import Names
 from sparring.leaderboard.markdown import markdown
 from sparring.leaderboard.page import page
 from sparring.leaderboard.statistic import paired_interval, t_quantile
-from sparring.leaderboard.summary import Score, SummaryRow, best_first, contest, summary
+from sparring.leaderboard.summary import SummaryRow, summary
 from sparring.leaderboard.terminal import show
 from sparring.leaderboard.wording import verdict
 from sparring.record import Failed, NotApplicable, Record
