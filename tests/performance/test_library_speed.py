@@ -9,7 +9,6 @@ The second line writes README's table.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import statistics
@@ -26,7 +25,6 @@ from torch import Tensor, nn
 import sparring_datasets
 import sparring_victims
 from sparring.contracts import Context
-from sparring.engine.limits import ALLOCATOR
 from sparring.leaderboard.statistic import paired_interval
 
 pytestmark = [
@@ -74,9 +72,6 @@ class Contender:
 def victim(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Tensor, Tensor]:
     """A trained network, and test images that it gets right."""
     torch.set_num_threads(1)
-    if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # memory is kept, as in the processes that run stages
-        for option, variable in ((-3, "MMAP_THRESHOLD"), (-1, "TRIM_THRESHOLD"), (-2, "TOP_PAD")):  # of malloc.h
-            libc.mallopt(option, int(ALLOCATOR[f"MALLOC_{variable}_"]))
     ctx = Context(seed=0, device="cpu", scratch=tmp_path_factory.mktemp("scratch"))
     mnist = next(spec for spec in sparring_datasets.sparring_datasets() if spec.name == "mnist")
     cnn = next(spec for spec in sparring_victims.sparring_victims() if spec.name == "cnn")
@@ -88,6 +83,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Tensor,
     return model.weights(), images[right], labels[right]
 
 
+@pytest.mark.usefixtures("allocator")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_library_is_faster_at_equal_success(
     benchmark: BenchmarkFixture, victim: tuple[nn.Module, Tensor, Tensor], name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
 from sparring.contracts import Aux, Context
-from sparring.engine.limits import ALLOCATOR
 from sparring.model import MeteredModel, NetworkModel
 from sparring.threat import Access, Budget, Norm, ThreatModel
 from sparring_attacks import cw_l2, deepfool
@@ -94,14 +92,6 @@ def seconds(run: Callable[[], object]) -> float:
     start = time.process_time()
     run()
     return time.process_time() - start
-
-
-@pytest.fixture(scope="module")
-def allocator() -> None:
-    """Memory is kept rather than handed back after every step, as in the processes that run stages."""
-    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        for option, variable in ((-3, "MMAP_THRESHOLD"), (-1, "TRIM_THRESHOLD"), (-2, "TOP_PAD")):  # of malloc.h
-            libc.mallopt(option, int(ALLOCATOR[f"MALLOC_{variable}_"]))
 
 
 @pytest.mark.performance
